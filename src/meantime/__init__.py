@@ -1,0 +1,53 @@
+"""meantime: a drop-in event loop for asyncio programs, on io_uring and epoll.
+
+`meantime.run(main())` runs a coroutine, as asyncio.run does. Every public name of asyncio is here
+as well, so that a program may say `import meantime as asyncio`. Importing changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from meantime.errors import BackendError as BackendError
+from meantime.errors import FallbackWarning as FallbackWarning
+from meantime.loop import EventLoop as EventLoop
+from meantime.loop import backend as backend
+from meantime.runner import Runner as Runner
+from meantime.runner import install as install
+from meantime.runner import new_event_loop as new_event_loop
+from meantime.runner import run as run
+from meantime.runner import uninstall as uninstall
+
+if TYPE_CHECKING:
+    # At run time the names of asyncio come by __getattr__, below. Type checkers read them here.
+    from asyncio import *  # type: ignore[assignment]  # noqa: F403
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BackendError",
+    "EventLoop",
+    "FallbackWarning",
+    "Runner",
+    "__version__",
+    "backend",
+    "install",
+    "new_event_loop",
+    "run",
+    "uninstall",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Return asyncio's object of that name."""
+    if not name.startswith("_"):
+        try:
+            return getattr(asyncio, name)
+        except AttributeError:
+            pass
+    raise AttributeError(f"module 'meantime' has no attribute {name!r}, and nor has asyncio")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *asyncio.__all__})

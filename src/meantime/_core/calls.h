@@ -1,0 +1,59 @@
+/* Calling Python from the loop: straight through vectorcall, in a given context.
+ *
+ * Context.run() would do the same by way of an argument tuple and a method call.
+ */
+#ifndef MEANTIME_CALLS_H
+#define MEANTIME_CALLS_H
+
+#include <Python.h>
+
+/* Take the exception that is set, normalised and with its traceback, as a new reference. */
+static inline PyObject *take_exception(void)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    return PyErr_GetRaisedException();
+#else
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+        Py_DECREF(traceback);
+    }
+    Py_XDECREF(type);
+    return value;
+#endif
+}
+
+/* Leave the context after a call; the call's exception, if any, stays set. */
+static inline PyObject *leave_context(PyObject *context, PyObject *result)
+{
+    if (PyContext_Exit(context) < 0)
+        Py_CLEAR(result);
+    return result;
+}
+
+static inline PyObject *call_and_exit(PyObject *context, PyObject *function, int count,
+                                      PyObject *first, PyObject *second, PyObject *third)
+{
+    PyObject *stack[4] = {NULL, first, second, third};
+    return leave_context(context, PyObject_Vectorcall(
+        function, stack + 1, (size_t)count | PY_VECTORCALL_ARGUMENTS_OFFSET, NULL));
+}
+
+static inline PyObject *call_tuple_and_exit(PyObject *context, PyObject *function,
+                                            PyObject *arguments)
+{
+    return leave_context(context, PyObject_CallObject(function, arguments));
+}
+
+/* Enter the context, call with up to two arguments, leave it. */
+static inline PyObject *call_in_context(PyObject *context, PyObject *function, int count,
+                                        PyObject *first, PyObject *second)
+{
+    if (PyContext_Enter(context) < 0)
+        return NULL;
+    return call_and_exit(context, function, count, first, second, NULL);
+}
+
+#endif

@@ -1,0 +1,11 @@
+from cpython.object cimport PyObject
+
+cdef extern from "calls.h":
+    object take_exception()
+    int context_enter "PyContext_Enter"(PyObject *context) noexcept
+    # These return NULL with an exception set; the context has been left then, too.
+    PyObject *call_and_exit(PyObject *context, PyObject *function, int count, PyObject *first,
+                            PyObject *second, PyObject *third) noexcept
+    PyObject *call_tuple_and_exit(
+        PyObject *context, PyObject *function, PyObject *arguments) noexcept
+    object call_in_context(object context, object function, int count, object first, object second)

@@ -1,0 +1,15 @@
+from meantime._core.loop cimport LoopWatcher
+
+cdef class Listener(LoopWatcher):
+    cdef readonly object sock
+    cdef object protocol_factory
+    cdef object server
+    cdef object context           # of whoever made the server; protocols are made in it
+    cdef int backlog
+    cdef int family
+    cdef bint active
+
+    cdef int accept_waiting(self) except -1
+    cdef bint accept_one(self) except -1
+    cdef int connected(self, int fd, void *peer, unsigned peer_length) except -1
+    cdef int out_of_resources(self) except -1

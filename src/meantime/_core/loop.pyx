@@ -1,0 +1,530 @@
+"""The loop itself: turns, callbacks, timers, and what other threads send."""
+import asyncio
+import contextvars
+import os
+import sys
+from asyncio import format_helpers
+from asyncio.events import _get_running_loop, _set_running_loop
+from asyncio.log import logger
+
+from cpython.object cimport PyCallable_Check, PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport errno
+from libc.math cimport INFINITY, isnan
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+
+from meantime._core.kernel cimport (
+    EFD_CLOEXEC,
+    EFD_NONBLOCK,
+    POLLIN,
+    close as close_fd,
+    eventfd,
+    eventfd_write,
+    monotonic_ns,
+    monotonic_s,
+)
+from meantime._core.observe cimport Observer
+from meantime._core.poller.contract cimport EDGE, Poller, Watcher
+from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler
+from meantime._core.timers cimport TimerHandle, Timers
+
+cdef extern from "Python.h":
+    object PyContext_CopyCurrent()
+
+cdef object Future = asyncio.Future
+cdef object Task = asyncio.Task
+cdef object UNSET = object()
+
+cdef enum:
+    # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
+    SLEEP_S_MAX = 24 * 3600
+
+
+cdef class LoopWatcher(Watcher):
+    cdef int send_gathered(self) except -1:
+        return 0
+
+
+cdef class Wakeup(Watcher):
+    """Wakes the loop from another thread.
+
+    Being watched for edges, the descriptor need not be read: each write is an edge.
+    """
+
+    def __cinit__(self):
+        self.event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)
+        if self.event_fd < 0:
+            raise OSError(errno, os.strerror(errno))
+
+    def __dealloc__(self):
+        self.shut()
+
+    cdef int on_ready(self, unsigned events) except -1:
+        return 0
+
+    cdef int ring(self) except -1:
+        if self.event_fd >= 0:
+            eventfd_write(self.event_fd, 1)
+        return 0
+
+    cdef int shut(self) except -1:
+        if self.event_fd >= 0:
+            close_fd(self.event_fd)
+            self.event_fd = -1
+        return 0
+
+
+cdef class Loop(Scheduler):
+    """Turns of waiting and running. `CoreLoop` adds descriptors and sockets to it.
+
+    Args:
+        poller: says what is ready. The loop closes it with itself.
+        spin_s: for how many seconds to look for events before sleeping in the kernel. It shortens
+            the answer to a single peer, at the price of a busy core.
+    """
+
+    def __cinit__(self, *args, **kwargs):
+        self.ready = Queue()
+        self.timers = Timers()
+        self.inbox = Inbox()
+        self.gathered = []
+        self.observers = []
+        self.slow_callback_duration = 0.1
+        self.closed = True
+
+    def __init__(self, Poller poller, double spin_s=0.0):
+        self._poller = poller
+        self.own_context = contextvars.Context()
+        self.wakeup = Wakeup()
+        self.spin_ns = <int64_t>(spin_s * 1e9)
+        poller.watch(self.wakeup, self.wakeup.event_fd, POLLIN, EDGE)
+        self.closed = False
+
+    def __dealloc__(self):
+        free(self.scratch)
+
+    # ---- running
+
+    def _run(self):
+        """Run until `stop` is called, or a callback raises SystemExit or KeyboardInterrupt."""
+        self.check_may_run()
+        self.has_own_time = (
+            type(self).time is not Loop.time or "time" in getattr(self, "__dict__", ())
+        )
+        self._thread_id = PyThread_get_thread_ident()
+        _set_running_loop(self)
+        try:
+            while True:
+                self.tick()
+                if self.stopping:
+                    break
+        finally:
+            self.stopping = False
+            self._thread_id = 0
+            _set_running_loop(None)
+        return None
+
+    cdef int check_may_run(self) except -1:
+        self.check_open()
+        if self._thread_id != 0:
+            raise RuntimeError("This event loop is already running")
+        if _get_running_loop() is not None:
+            raise RuntimeError("Cannot run the event loop while another loop is running")
+        return 0
+
+    cdef int tick(self) except -1:
+        """One turn: see what is ready, then run what became runnable, once."""
+        self.turn += 1
+        self.inbox.take(self.ready)
+        self.poll()
+        if self.timers.count:
+            self.timers.release_due(self.now_s(), self.ready)
+        # Only what is queued now. What these callbacks add runs in the next turn, so that the
+        # poller is asked again within a bounded time, however busy the callbacks are.
+        self.run_batch()
+        if self.gathered:
+            self.send_gathered()
+        return 0
+
+    cdef int poll(self) except -1:
+        """Ask the poller, and sleep in it while there is nothing to do."""
+        cdef int64_t timeout_ns
+        if self._poller.forked():
+            raise RuntimeError(
+                "this event loop belongs to the process that this one was forked from. "
+                "Make a new event loop in the child, for example with asyncio.run()."
+            )
+        if self.ready.count or self.stopping:
+            if self.stopping or not self._poller.can_skip():
+                self._poller.wait(0)
+        else:
+            timeout_ns = self.time_left_ns()
+            if timeout_ns == 0:
+                self._poller.wait(0)
+            else:
+                self.sleep(timeout_ns)
+                self.inbox.take(self.ready)
+        # A handler of Python's signal module runs here. If it raises, as the one for Ctrl-C does,
+        # the exception leaves the loop between two callbacks.
+        return PyErr_CheckSignals()
+
+    cdef int sleep(self, int64_t timeout_ns) except -1:
+        """Sleep in the kernel until something happens, at most for `timeout_ns`."""
+        cdef int64_t started_ns
+        cdef int event_count
+        if self.spin_ns and self.last_wait_ns < self.spin_ns and self.spin(timeout_ns):
+            return 0
+        if not self.inbox.fall_asleep():
+            self._poller.wait(0)
+            return 0
+        if not self.spin_ns and not self.observed:
+            try:
+                self._poller.wait(timeout_ns)
+            finally:
+                self.inbox.wake_up()
+            return 0
+        started_ns = monotonic_ns()
+        try:
+            event_count = self._poller.wait(timeout_ns)
+        finally:
+            self.inbox.wake_up()
+        self.last_wait_ns = monotonic_ns() - started_ns
+        if self.observers:
+            self.tell_observers_waited(self.last_wait_ns * 1e-9, event_count)
+        return 0
+
+    cdef int spin(self, int64_t timeout_ns) except -1:
+        """Look for events without sleeping. Returns whether something came.
+
+        Only done while the last wait was short: when nothing comes for long, this burns a core
+        for nothing, and the next wait is a real one until traffic is dense again.
+        """
+        cdef int64_t started_ns = monotonic_ns()
+        cdef int64_t spent_ns = 0
+        cdef int64_t bound_ns = self.spin_ns
+        if 0 < timeout_ns < bound_ns:
+            bound_ns = timeout_ns
+        while spent_ns < bound_ns:
+            if self._poller.wait(0) or self.ready.count or self.inbox.arrived.count:
+                self.last_wait_ns = spent_ns
+                return 1
+            # Other threads need the GIL to give us something to do.
+            with nogil:
+                spent_ns = monotonic_ns() - started_ns
+        self.last_wait_ns = spent_ns
+        return bound_ns == timeout_ns
+
+    cdef int64_t time_left_ns(self) except -2:
+        """Return the time until the next timer is due; -1 when there is none."""
+        cdef double left_s
+        if self.timers.count == 0:
+            return -1
+        left_s = self.timers.next_s()
+        if left_s == INFINITY:
+            return -1
+        left_s -= self.now_s()
+        if left_s <= 0:
+            return 0
+        # Rounded up: waking before it is due would mean to sleep again for nothing.
+        return <int64_t>(min(left_s, <double>SLEEP_S_MAX) * 1e9) + 1
+
+    cdef double now_s(self) except? -1.0:
+        return <double>self.time() if self.has_own_time else monotonic_s()
+
+    cdef int run_batch(self) except -1:
+        cdef Py_ssize_t left = self.ready.count
+        cdef Handle handle
+        while left:
+            left -= 1
+            handle = self.ready.pop()
+            if self.observed:
+                self.run_observed(handle)
+            else:
+                handle.run()
+        return 0
+
+    cdef int run_observed(self, Handle handle) except -1:
+        cdef double started_s, spent_s
+        if handle.is_cancelled:
+            return 0
+        started_s = monotonic_s()
+        handle.run()
+        spent_s = monotonic_s() - started_s
+        if self.debug and spent_s >= self.slow_callback_duration:
+            owner = getattr(handle.callback, "__self__", None)
+            shown = owner if isinstance(owner, Task) else handle
+            logger.warning("Executing %s took %.3f seconds", shown, spent_s)
+        for observer in tuple(self.observers):
+            try:
+                observer.callback_done(handle, spent_s)
+            except Exception as error:
+                self._take_off(observer, error)
+        return 0
+
+    cdef int tell_observers_waited(self, double spent_s, int event_count) except -1:
+        for observer in tuple(self.observers):
+            try:
+                observer.waited(spent_s, event_count)
+            except Exception as error:
+                self._take_off(observer, error)
+        return 0
+
+    cdef int send_gathered(self) except -1:
+        cdef list gathered = self.gathered
+        cdef LoopWatcher watcher
+        self.gathered = []
+        for watcher in gathered:
+            watcher.send_gathered()
+        return 0
+
+    def stop(self):
+        """Stop at the end of this turn; if it does not run, at the end of the next one."""
+        self.stopping = True
+
+    def is_running(self):
+        """Return whether the loop runs now, in any thread."""
+        return self._thread_id != 0
+
+    def is_closed(self):
+        """Return whether the loop was closed."""
+        return self.closed
+
+    def _check_closed(self):
+        self.check_open()
+
+    cdef int check_open(self) except -1:
+        if self.closed:
+            raise RuntimeError("Event loop is closed")
+        return 0
+
+    def _close_core(self):
+        """Drop everything that is queued or watched, and close the poller.
+
+        Raises:
+            RuntimeError: the loop is running.
+        """
+        if self._thread_id != 0 and not self._poller.forked():
+            raise RuntimeError("Cannot close a running event loop")
+        if self.closed:
+            return
+        self.closed = True
+        self.ready.clear()
+        self.timers.clear()
+        self.inbox.take(self.ready)
+        self.ready.clear()
+        self.gathered.clear()
+        self._poller.close()
+        self.wakeup.shut()
+
+    # ---- scheduling
+
+    def time(self):
+        """Return the loop's time in seconds: a monotonic clock, the same as time.monotonic()."""
+        return monotonic_s()
+
+    def call_soon(self, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None):
+        """Call `callback(*args)` in the next turn. Returns a Handle that can cancel it."""
+        cdef Handle handle = Handle.__new__(Handle)
+        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_soon")
+        self.ready.push(handle)
+        return handle
+
+    def call_soon_threadsafe(
+        self, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None
+    ):
+        """Like `call_soon`, from any thread; wakes the loop if it sleeps."""
+        cdef Handle handle = Handle.__new__(Handle)
+        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_soon_threadsafe")
+        self.post(handle)
+        return handle
+
+    def call_later(
+        self, delay, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None
+    ):
+        """Call `callback(*args)` after `delay` seconds. Returns a TimerHandle."""
+        cdef TimerHandle handle
+        cdef double when_s
+        if delay is None:
+            raise TypeError("delay must not be None")
+        when_s = (<double>self.time() if self.has_own_time else monotonic_s()) + <double>delay
+        if isnan(when_s):
+            raise ValueError(f"delay must be a number of seconds, not {delay!r}")
+        handle = TimerHandle.__new__(TimerHandle)
+        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_later")
+        self.timers.push(handle, when_s)
+        return handle
+
+    def call_at(
+        self, when, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None
+    ):
+        """Call `callback(*args)` when `loop.time()` is `when`. Returns a TimerHandle."""
+        cdef TimerHandle handle
+        cdef double when_s
+        if when is None:
+            raise TypeError("when cannot be None")
+        when_s = when
+        if isnan(when_s):
+            raise ValueError(f"when must be a time on the clock of loop.time(), not {when!r}")
+        handle = TimerHandle.__new__(TimerHandle)
+        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_at")
+        self.timers.push(handle, when_s)
+        return handle
+
+    cdef int fill(self, Handle handle, object callback, object arg0, object arg1, object arg2,
+                  tuple rest, object context, str method) except -1:
+        """Give a new handle its callback and arguments, or say what is wrong with them."""
+        if self.closed:
+            self.check_open()
+        if self.debug or not PyCallable_Check(callback):
+            self.check_call(callback, method)
+        handle.loop = self
+        handle.callback = callback
+        handle.context = PyContext_CopyCurrent() if context is None else context
+        if self.debug:
+            handle.made_at = format_helpers.extract_stack(sys._getframe(0))
+        if arg0 is UNSET:
+            return 0
+        if rest:
+            handle.arg0 = (arg0, arg1, arg2, *rest)
+            handle.arg_count = -1
+            return 0
+        handle.arg0 = arg0
+        handle.arg_count = 1
+        if arg1 is not UNSET:
+            handle.arg1 = arg1
+            handle.arg_count = 2
+            if arg2 is not UNSET:
+                handle.arg2 = arg2
+                handle.arg_count = 3
+        return 0
+
+    cdef int check_call(self, object callback, str method) except -1:
+        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+            raise TypeError(
+                f"coroutines cannot be used with {method}(): {callback!r} would never be awaited. "
+                "Use loop.create_task() for a coroutine."
+            )
+        if not PyCallable_Check(callback):
+            raise TypeError(
+                f"a callable object was expected by {method}(), got {callback!r}. "
+                "Give the function itself, and its arguments after it."
+            )
+        if (
+            method != "call_soon_threadsafe"
+            and self._thread_id not in (0, PyThread_get_thread_ident())
+        ):
+            raise RuntimeError(
+                "Non-thread-safe operation invoked on an event loop other than the current one. "
+                "Use loop.call_soon_threadsafe() from another thread."
+            )
+        return 0
+
+    cdef int post(self, Handle handle) except -1:
+        """Queue `handle`, from any thread."""
+        if self._thread_id in (0, PyThread_get_thread_ident()):
+            # The GIL makes this one step, and the order is that of the calls.
+            self.ready.push(handle)
+        elif self.inbox.post(handle):
+            self.wakeup.ring()
+        return 0
+
+    cdef int call_internal(self, object callback, object argument, object context) except -1:
+        """Queue a callback of our own, whose argument is known to be good."""
+        cdef Handle handle = Handle.__new__(Handle)
+        handle.loop = self
+        handle.callback = callback
+        handle.arg0 = argument
+        handle.arg_count = 1
+        handle.context = context
+        self.ready.push(handle)
+        return 0
+
+    cdef int timer_was_cancelled(self) except -1:
+        self.timers.count_cancelled()
+        return 0
+
+    # ---- tasks and futures: CPython's own
+
+    def create_future(self):
+        """Return a new asyncio.Future of this loop."""
+        return Future(loop=self)
+
+    def create_task(self, coro, *, name=None, context=None, **kwargs):
+        """Run a coroutine as an asyncio.Task of this loop.
+
+        Args:
+            coro: the coroutine.
+            name: the task's name.
+            context: the contextvars.Context to run in; by default a copy of the current one.
+            kwargs: what else the running Python's Task, or the task factory, takes.
+        """
+        if self.closed:
+            self.check_open()
+        if self.task_factory is None:
+            if name is None and context is None and not kwargs:
+                return Task(coro, loop=self)
+            return Task(coro, loop=self, name=name, context=context, **kwargs)
+        if sys.version_info >= (3, 14):
+            return self.task_factory(self, coro, name=name, context=context, **kwargs)
+        if context is not None:
+            kwargs["context"] = context
+        task = self.task_factory(self, coro, **kwargs)
+        if name is not None and hasattr(task, "set_name"):
+            task.set_name(name)
+        return task
+
+    def set_task_factory(self, factory):
+        """Let `factory(loop, coro, **kwargs)` make the tasks; None for asyncio.Task."""
+        if factory is not None and not callable(factory):
+            raise TypeError("task factory must be a callable or None")
+        self.task_factory = factory
+
+    def get_task_factory(self):
+        """Return what `set_task_factory` was given, or None."""
+        return self.task_factory
+
+    # ---- being watched
+
+    def get_debug(self):
+        """Return whether debug mode is on."""
+        return self.debug
+
+    def set_debug(self, enabled):
+        """Turn debug mode on or off."""
+        self.debug = bool(enabled)
+        self.observed = self.debug or bool(self.observers)
+
+    def add_observer(self, Observer observer not None):
+        """Tell `observer` what the loop does, from the next callback on."""
+        self.observers.append(observer)
+        self.observed = True
+
+    def remove_observer(self, Observer observer not None):
+        """Tell `observer` nothing more.
+
+        Raises:
+            ValueError: it does not observe this loop.
+        """
+        self.observers.remove(observer)
+        self.observed = self.debug or bool(self.observers)
+
+    def _take_off(self, observer, error):
+        if observer in self.observers:
+            self.remove_observer(observer)
+        self.call_exception_handler({
+            "message": f"{observer!r} raised an exception and observes this loop no longer",
+            "exception": error,
+        })
+
+    def _watch_count(self):
+        """Return how many descriptors are watched, without the loop's own."""
+        return self._poller.count_armed() - (not self.closed)
+
+    cdef char *scratch_buffer(self) except NULL:
+        if self.scratch == NULL:
+            self.scratch = <char *>malloc(SCRATCH_BYTES)
+            if self.scratch == NULL:
+                raise MemoryError()
+        return self.scratch

@@ -1,0 +1,17 @@
+from libc.stdint cimport int64_t
+
+from meantime._core.kernel cimport epoll_event
+from meantime._core.poller.contract cimport Poller
+
+cdef enum:
+    EVENTS_MAX = 256
+
+cdef class EpollPoller(Poller):
+    cdef int epoll_fd
+    cdef epoll_event[EVENTS_MAX] events
+    cdef int event_next           # what a watcher's exception left undelivered, the next call
+    cdef int event_count          # goes on with
+    cdef int turns_skipped
+    cdef int64_t asked_ns         # when the kernel was asked last
+
+    cdef int deliver_rest(self) except -1

@@ -1,0 +1,16 @@
+from libc.stdint cimport uint64_t
+
+from meantime._core.poller.contract cimport Poller, Slot
+from meantime._core.kernel cimport ring_sqe
+from meantime._core.poller.ring cimport Ring
+
+cdef class UringPoller(Poller):
+    cdef Ring ring
+    cdef unsigned long owner      # the thread that the ring is enabled for; 0 before the first
+    cdef bint waiting             # that thread is in the kernel now
+
+    cdef ring_sqe *new_sqe(self) except NULL
+    cdef int bind(self) except -1
+    cdef int rebuild(self) except -1
+    cdef int submit(self) except -1
+    cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1

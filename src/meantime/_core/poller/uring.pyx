@@ -1,0 +1,241 @@
+"""The poller on io_uring: readiness through poll requests, completions read from memory.
+
+Why a ring used as a poller: one `io_uring_enter` a turn submits every new watch and waits; what is
+ready is read from memory, so a busy loop makes no system call to ask; and buffers never belong to
+the kernel. See io_uring_enter(2), IORING_OP_POLL_ADD.
+
+A poll request holds a reference to the *file*, not to the descriptor: closing a descriptor that is
+still watched does not close the connection. Hence unwatch first; the removal is submitted with the
+next `enter`, or at once by `flush`.
+"""
+from cpython.pythread cimport PyThread_get_thread_ident
+from libc.errno cimport EAGAIN, EBADF, EBUSY, EINTR, ENOSYS, ETIME, errno
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+import os
+
+from meantime._core.kernel cimport (
+    EFD_CLOEXEC,
+    POLLERR,
+    POLLHUP,
+    POLLIN,
+    POLLOUT,
+    RING_CQE_MORE,
+    RING_OP_POLL_ADD,
+    RING_OP_POLL_REMOVE,
+    RING_POLL_MULTISHOT,
+    RING_SQE_SKIP_SUCCESS,
+    close as close_fd,
+    eventfd,
+    ring_cqe,
+    ring_poll_mask,
+    ring_sqe,
+    store_release_u32,
+)
+from meantime._core.poller.contract cimport EDGE, ONCE, Poller, Slot, ticket_of
+from meantime._core.poller.ring cimport Ring
+
+cdef enum:
+    # A full submission queue is submitted early, so its size only bounds the batch.
+    SQ_ENTRIES = 512
+    # Completions that find no room here wait in the kernel, at the price of an allocation each.
+    CQ_ENTRIES = 4096
+
+# The ticket of a request whose answer nobody wants.
+cdef uint64_t NOBODY = <uint64_t>-1
+
+cdef bint self_test_passed = False
+
+
+cdef int self_test() except -1:
+    """Poll something that is ready: a harmless request proves more than a version number.
+
+    Setting up a ring and using it may be forbidden separately.
+    """
+    global self_test_passed
+    cdef Ring ring
+    cdef ring_sqe *sqe
+    cdef int ready_fd, result
+    if self_test_passed:
+        return 0
+    ready_fd = eventfd(1, EFD_CLOEXEC)
+    if ready_fd < 0:
+        raise OSError(errno, os.strerror(errno))
+    try:
+        ring = Ring(8, 16)
+        ring.enable()
+        sqe = ring.next_sqe()
+        sqe.opcode = RING_OP_POLL_ADD
+        sqe.fd = ready_fd
+        sqe.length = RING_POLL_MULTISHOT
+        sqe.operation_flags = ring_poll_mask(POLLIN)
+        ring.push_sqe()
+        result = ring.enter(1, 1000000000)
+        if result < 0:
+            raise OSError(-result, f"io_uring_enter was refused: {os.strerror(-result)}")
+        if ring.completed() == 0 or not ring.cqes[0].flags & RING_CQE_MORE:
+            raise OSError(ENOSYS, "io_uring has no multishot poll here (it needs Linux 5.19)")
+        ring.close()
+    finally:
+        close_fd(ready_fd)
+    self_test_passed = True
+    return 0
+
+
+cdef class UringPoller(Poller):
+    """Readiness from io_uring.
+
+    Raises:
+        OSError: this machine, or this process, may not use io_uring.
+    """
+
+    def __cinit__(self):
+        self.name = "io_uring"
+        self_test()
+        self.ring = Ring(SQ_ENTRIES, CQ_ENTRIES)
+
+    cdef int arm(self, int fd, Slot *slot) except -1:
+        # First, because it may raise, and may submit.
+        cdef ring_sqe *sqe = self.new_sqe()
+        sqe.opcode = RING_OP_POLL_ADD
+        sqe.fd = fd
+        # Multishot requests report edges. A level is watched by asking again after each answer:
+        # the request looks at the state when it is submitted, with the next `enter`, after this
+        # turn's callbacks.
+        if slot.trigger == EDGE:
+            sqe.length = RING_POLL_MULTISHOT
+        sqe.operation_flags = ring_poll_mask(slot.events)
+        sqe.user_data = ticket_of(fd, slot.generation)
+        self.ring.push_sqe()
+        return 0
+
+    cdef int disarm(self, int fd, Slot *slot) except -1:
+        cdef ring_sqe *sqe = self.new_sqe()
+        sqe.opcode = RING_OP_POLL_REMOVE
+        sqe.fd = -1
+        sqe.flags = RING_SQE_SKIP_SUCCESS
+        sqe.address = ticket_of(fd, slot.generation)
+        sqe.user_data = NOBODY
+        self.ring.push_sqe()
+        return 0
+
+    cdef ring_sqe *new_sqe(self) except NULL:
+        cdef ring_sqe *sqe = self.ring.next_sqe()
+        if sqe == NULL:
+            self.submit()
+            sqe = self.ring.next_sqe()
+        if sqe == NULL:
+            raise OSError(EBUSY, "io_uring takes no more requests now: its queues are full")
+        return sqe
+
+    cdef int submit(self) except -1:
+        """Submit what is pending, without waiting, from whichever thread this is."""
+        cdef int result
+        self.bind()
+        result = self.ring.enter(0, 0)
+        if result < 0 and result not in (-EINTR, -EAGAIN, -EBUSY, -ETIME):
+            raise OSError(-result, f"io_uring_enter failed: {os.strerror(-result)}")
+        return 0
+
+    cdef int bind(self) except -1:
+        """Make this thread the one that may enter the ring.
+
+        A ring serves one thread only. A loop that is run by another one later gets a new ring.
+        """
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        if self.owner == thread:
+            return 0
+        if self.waiting:
+            raise RuntimeError(
+                "the loop was used from a second thread while it waits. "
+                "Use loop.call_soon_threadsafe() to act from other threads."
+            )
+        if self.owner != 0:
+            self.rebuild()
+        self.ring.enable()
+        self.owner = thread
+        return 0
+
+    cdef int rebuild(self) except -1:
+        """Replace the ring by a new one in which everything is armed again."""
+        cdef int fd
+        cdef Ring ring = Ring(SQ_ENTRIES, CQ_ENTRIES)
+        self.ring.close()
+        self.ring = ring
+        ring.enable()
+        self.owner = PyThread_get_thread_ident()
+        for fd in range(self.slot_count):
+            if self.slots[fd].watcher != NULL and self.slots[fd].armed:
+                self.slots[fd].generation += 1
+                self.arm(fd, &self.slots[fd])
+        return 0
+
+    cdef bint can_skip(self) noexcept:
+        # Everything that could have happened shows in memory, so nothing can starve.
+        return not (
+            self.ring.pending() or self.ring.completed() or self.ring.kernel_has_work()
+        )
+
+    cdef int flush(self) except -1:
+        if self.ring.pending() and self.owner == PyThread_get_thread_ident():
+            self.submit()
+        return 0
+
+    cdef int wait(self, int64_t timeout_ns) except -1:
+        cdef ring_cqe cqe
+        cdef uint32_t head, end
+        cdef int result = 0, count = 0
+        if self.owner != PyThread_get_thread_ident():
+            self.bind()
+        if timeout_ns == 0 or self.ring.completed():
+            if self.ring.pending() or self.ring.kernel_has_work():
+                result = self.ring.enter(0, 0)
+        else:
+            self.waiting = True
+            result = self.ring.enter(1, timeout_ns)
+            self.waiting = False
+        if result < 0 and result not in (-ETIME, -EINTR, -EAGAIN, -EBUSY):
+            raise OSError(-result, f"io_uring_enter failed: {os.strerror(-result)}")
+
+        # Only what is there now: what the watchers cause is for the next turn.
+        end = self.ring.cq_tail[0]
+        while self.ring.cq_head[0] != end:
+            head = self.ring.cq_head[0]
+            cqe = self.ring.cqes[head & self.ring.cq_mask]
+            # Given back before it is acted upon: if a watcher raises, the rest is still there
+            # for the next call, and this one is not told twice.
+            store_release_u32(self.ring.cq_head, head + 1)
+            if cqe.user_data != NOBODY:
+                self.complete(cqe.user_data, cqe.result, cqe.flags)
+                count += 1
+        return count
+
+    cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1:
+        cdef int fd = <int>(ticket & 0xFFFFFFFF)
+        cdef Slot *slot
+        cdef unsigned events
+        if fd >= self.slot_count:
+            return 0
+        slot = &self.slots[fd]
+        if slot.watcher == NULL or slot.generation != <uint32_t>(ticket >> 32):
+            return 0
+        # An error of the request is told as readiness for everything: whoever tries to read or
+        # write then meets the real error.
+        events = <unsigned>result if result >= 0 else POLLIN | POLLOUT | POLLERR | POLLHUP
+        if not flags & RING_CQE_MORE:
+            slot.armed = False
+            if slot.trigger != ONCE and result != -EBADF:
+                # A level, or a multishot request that the kernel gave up (it does so when the
+                # completion queue is full). The new request looks at the state again, so nothing
+                # that happened in between is missed.
+                self.arm(fd, slot)
+                slot.armed = True
+        return self.deliver(ticket, events)
+
+    cdef int shut(self) except -1:
+        if not self.forked():
+            # Otherwise the kernel lets go of the files only some time after the close, and an
+            # address would stay in use.
+            self.flush()
+        self.ring.close()
+        return 0

@@ -1,0 +1,138 @@
+"""Running programs on meantime's loop: run and Runner; install for those that import asyncio.
+
+`install` changes what `asyncio.new_event_loop()` returns, and with it asyncio.run, asyncio.Runner
+and IsolatedAsyncioTestCase, which all ask it. Up to Python 3.13 that is the job of an event loop
+policy. From 3.14 on policies are deprecated, so there the function itself is replaced.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio import events
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from meantime.loop import EventLoop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+Result = TypeVar("Result")
+
+HAS_POLICIES = sys.version_info < (3, 14)
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """Return a new event loop, not yet running. Fits wherever a loop factory is asked for.
+
+    Raises:
+        ValueError: MEANTIME_BACKEND or MEANTIME_SPIN_US has a value that means nothing.
+        BackendError: MEANTIME_BACKEND asks for a backend that this machine refuses.
+    """
+    return EventLoop()
+
+
+class Runner(asyncio.Runner):  # type: ignore[misc]  # final for typeshed; it can be subclassed
+    """asyncio.Runner, whose loop is meantime's unless another factory is given."""
+
+    def __init__(
+        self,
+        *,
+        debug: bool | None = None,
+        loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    ) -> None:
+        super().__init__(debug=debug, loop_factory=loop_factory or new_event_loop)
+
+
+def run(
+    main: Coroutine[Any, Any, Result],
+    *,
+    debug: bool | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> Result:
+    """Run a coroutine in a new event loop, close the loop, and return the result.
+
+    Ctrl-C cancels the coroutine and raises KeyboardInterrupt when it has ended.
+
+    Raises:
+        ValueError: `main` is not a coroutine.
+        RuntimeError: this thread runs a loop already.
+    """
+    if asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "asyncio.run() cannot be called from a running event loop: this thread has one "
+            "already. Await the coroutine there, or run it in another thread."
+        )
+    with Runner(debug=debug, loop_factory=loop_factory) as runner:
+        return runner.run(main)
+
+
+class FunctionSwap:
+    """Replaces asyncio.new_event_loop itself."""
+
+    def __init__(self) -> None:
+        self.before = events.new_event_loop
+
+    def begin(self) -> None:
+        """Make asyncio's function ours."""
+        asyncio.new_event_loop = events.new_event_loop = new_event_loop
+
+    def end(self) -> None:
+        """Put back what was there, unless somebody else has replaced ours since."""
+        if events.new_event_loop is new_event_loop:
+            events.new_event_loop = self.before
+        if asyncio.new_event_loop is new_event_loop:
+            asyncio.new_event_loop = self.before
+
+
+if HAS_POLICIES:
+
+    class Policy(asyncio.DefaultEventLoopPolicy):
+        """The default policy, except for which loops it makes."""
+
+        def new_event_loop(self) -> asyncio.AbstractEventLoop:
+            """Return a new loop of meantime's."""
+            return new_event_loop()
+
+    class PolicySwap:
+        """Replaces the event loop policy."""
+
+        def __init__(self) -> None:
+            self.before = asyncio.get_event_loop_policy()
+            self.ours = Policy()
+
+        def begin(self) -> None:
+            """Make the policy ours."""
+            asyncio.set_event_loop_policy(self.ours)
+
+        def end(self) -> None:
+            """Put back what was there, unless somebody else has replaced ours since."""
+            if asyncio.get_event_loop_policy() is self.ours:
+                asyncio.set_event_loop_policy(self.before)
+
+
+class Installation:
+    """Whether install() is in force, and how to undo it."""
+
+    swap: Any = None
+
+
+def install() -> None:
+    """Let asyncio make meantime's loops, in this whole process, until uninstall().
+
+    Loops that exist already stay what they are. Installing again changes nothing: one uninstall()
+    undoes it.
+    """
+    if Installation.swap is None:
+        Installation.swap = PolicySwap() if HAS_POLICIES else FunctionSwap()
+        Installation.swap.begin()
+
+
+def uninstall() -> None:
+    """Undo install(). Where nothing is installed, this does nothing.
+
+    What another library has set since install() stays: it is not ours to undo.
+    """
+    swap, Installation.swap = Installation.swap, None
+    if swap is not None:
+        swap.end()
