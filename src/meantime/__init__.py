@@ -41,7 +41,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Return asyncio's object of that name."""
-    if not name.startswith("_"):
+    # asyncio's own list has a few names with an underscore, which libraries import.
+    if not name.startswith("_") or name in asyncio.__all__:
         try:
             return getattr(asyncio, name)
         except AttributeError:

@@ -56,4 +56,32 @@ static inline PyObject *call_in_context(PyObject *context, PyObject *function, i
     return call_and_exit(context, function, count, first, second, NULL);
 }
 
+/* Whether nothing is set in `context`. */
+static inline int context_is_empty(PyObject *context)
+{
+    return PyObject_Size(context) == 0;
+}
+
+/* Whether nothing is set in the context that this thread is in. There is no public way to ask
+ * without copying it; the field is the one that PyContext_CopyCurrent reads. */
+static inline int current_context_is_empty(void)
+{
+    PyObject *context = PyThreadState_Get()->context;
+    return context == NULL || context_is_empty(context);
+}
+
+/* Give an extension type a method that is called without an argument tuple, in place of the one
+ * that Cython made. Cython has no way to write such a method with keywords and free positions. */
+static inline int set_fast_method(PyTypeObject *type, PyMethodDef *method)
+{
+    PyObject *descriptor = PyDescr_NewMethod(type, method);
+    int result = -1;
+    if (descriptor != NULL) {
+        result = PyDict_SetItemString(type->tp_dict, method->ml_name, descriptor);
+        Py_DECREF(descriptor);
+        PyType_Modified(type);
+    }
+    return result;
+}
+
 #endif

@@ -40,7 +40,12 @@ cdef enum:
     # What a queued datagram counts besides its bytes, as in asyncio.
     HEADER_BYTES = 8
 
-cdef object DATAGRAM_TRANSPORT_FACE = asyncio.DatagramTransport
+
+class DatagramTransportFace(asyncio.Transport, asyncio.DatagramTransport):
+    """What isinstance() sees: asyncio's own datagram transports are both."""
+
+
+cdef object DATAGRAM_TRANSPORT_FACE = DatagramTransportFace
 cdef bint SENDS_EMPTY = sys.version_info >= (3, 13)
 cdef int NO_WAIT = socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL
 

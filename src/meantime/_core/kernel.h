@@ -41,7 +41,7 @@
 enum {
     RING_OP_NOP = 0,
     RING_OP_POLL_ADD = 6,
-    RING_OP_POLL_REMOVE = 7,
+    RING_OP_ASYNC_CANCEL = 14,
 };
 
 enum {

@@ -22,6 +22,7 @@ cdef class Loop(Scheduler):
 
     # What is to be done.
     cdef Queue ready
+    cdef Queue due                # timers whose time came in this turn
     cdef Timers timers
     cdef Inbox inbox
     cdef list gathered            # LoopWatchers with writes to send before the loop waits
@@ -53,15 +54,12 @@ cdef class Loop(Scheduler):
     cdef int spin(self, int64_t timeout_ns) except -1
     cdef int64_t time_left_ns(self) except -2
     cdef double now_s(self) except? -1.0
-    cdef int run_batch(self) except -1
+    cdef int run_batch(self, Queue queue) except -1
     cdef int run_observed(self, Handle handle) except -1
     cdef int tell_observers_waited(self, double spent_s, int event_count) except -1
     cdef int send_gathered(self) except -1
     cdef int check_may_run(self) except -1
     cdef int check_open(self) except -1
-    cdef int check_call(self, object callback, str method) except -1
-    cdef int fill(self, Handle handle, object callback, object arg0, object arg1, object arg2,
-                  tuple rest, object context, str method) except -1
     cdef int post(self, Handle handle) except -1
     cdef int call_internal(self, object callback, object argument, object context) except -1
     cdef char *scratch_buffer(self) except NULL

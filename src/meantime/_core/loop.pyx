@@ -2,16 +2,13 @@
 import asyncio
 import contextvars
 import os
-import sys
-from asyncio import format_helpers
 from asyncio.events import _get_running_loop, _set_running_loop
 from asyncio.log import logger
 
-from cpython.object cimport PyCallable_Check, PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport errno
-from libc.math cimport INFINITY, isnan
+from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
@@ -28,18 +25,14 @@ from meantime._core.kernel cimport (
 from meantime._core.observe cimport Observer
 from meantime._core.poller.contract cimport EDGE, Poller, Watcher
 from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler
-from meantime._core.timers cimport TimerHandle, Timers
+from meantime._core.timers cimport Timers
 
-cdef extern from "Python.h":
-    object PyContext_CopyCurrent()
-
-cdef object Future = asyncio.Future
 cdef object Task = asyncio.Task
-cdef object UNSET = object()
 
 cdef enum:
     # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
     SLEEP_S_MAX = 24 * 3600
+    TURNS_PER_SIGNAL_CHECK = 64
 
 
 cdef class LoopWatcher(Watcher):
@@ -77,7 +70,9 @@ cdef class Wakeup(Watcher):
 
 
 cdef class Loop(Scheduler):
-    """Turns of waiting and running. `CoreLoop` adds descriptors and sockets to it.
+    """Turns of waiting and running.
+
+    `SchedulingLoop` adds callbacks and tasks to it, `ReaderLoop` descriptors, `CoreLoop` sockets.
 
     Args:
         poller: says what is ready. The loop closes it with itself.
@@ -87,6 +82,7 @@ cdef class Loop(Scheduler):
 
     def __cinit__(self, *args, **kwargs):
         self.ready = Queue()
+        self.due = Queue()
         self.timers = Timers()
         self.inbox = Inbox()
         self.gathered = []
@@ -135,40 +131,58 @@ cdef class Loop(Scheduler):
         return 0
 
     cdef int tick(self) except -1:
-        """One turn: see what is ready, then run what became runnable, once."""
+        """One turn: learn what is ready, then run what is queued, what is ready, what is due.
+
+        That is asyncio's order, and programs rely on it: a task that was started before its data
+        came runs before the data is delivered.
+        """
+        cdef bint has_asked
         self.turn += 1
-        self.inbox.take(self.ready)
-        self.poll()
+        if self.inbox.arrived.count:
+            self.inbox.take(self.ready)
+        has_asked = self.poll()
         if self.timers.count:
-            self.timers.release_due(self.now_s(), self.ready)
+            self.timers.release_due(self.now_s(), self.due)
         # Only what is queued now. What these callbacks add runs in the next turn, so that the
         # poller is asked again within a bounded time, however busy the callbacks are.
-        self.run_batch()
+        self.run_batch(self.ready)
+        if has_asked:
+            self._poller.deliver_all()
+        if self.due.count:
+            self.run_batch(self.due)
         if self.gathered:
             self.send_gathered()
         return 0
 
     cdef int poll(self) except -1:
-        """Ask the poller, and sleep in it while there is nothing to do."""
-        cdef int64_t timeout_ns
+        """Ask the poller, and sleep in it while there is nothing to do.
+
+        Returns 0 when it was not asked, because that would have been of no use.
+        """
+        cdef int64_t timeout_ns = 0
+        if self.ready.count or self.due.count or self.stopping:
+            if not self.stopping and self._poller.can_skip():
+                # Signals are handled by Python's own interpreter loop while callbacks are Python
+                # code. Those that are not must not keep them waiting either.
+                if self.turn & (TURNS_PER_SIGNAL_CHECK - 1) == 0:
+                    PyErr_CheckSignals()
+                return 0
+        else:
+            timeout_ns = self.time_left_ns()
         if self._poller.forked():
             raise RuntimeError(
                 "this event loop belongs to the process that this one was forked from. "
                 "Make a new event loop in the child, for example with asyncio.run()."
             )
-        if self.ready.count or self.stopping:
-            if self.stopping or not self._poller.can_skip():
-                self._poller.wait(0)
+        if timeout_ns == 0:
+            self._poller.wait(0)
         else:
-            timeout_ns = self.time_left_ns()
-            if timeout_ns == 0:
-                self._poller.wait(0)
-            else:
-                self.sleep(timeout_ns)
-                self.inbox.take(self.ready)
+            self.sleep(timeout_ns)
+            self.inbox.take(self.ready)
         # A handler of Python's signal module runs here. If it raises, as the one for Ctrl-C does,
         # the exception leaves the loop between two callbacks.
-        return PyErr_CheckSignals()
+        PyErr_CheckSignals()
+        return 1
 
     cdef int sleep(self, int64_t timeout_ns) except -1:
         """Sleep in the kernel until something happens, at most for `timeout_ns`."""
@@ -233,12 +247,12 @@ cdef class Loop(Scheduler):
     cdef double now_s(self) except? -1.0:
         return <double>self.time() if self.has_own_time else monotonic_s()
 
-    cdef int run_batch(self) except -1:
-        cdef Py_ssize_t left = self.ready.count
+    cdef int run_batch(self, Queue queue) except -1:
+        cdef Py_ssize_t left = queue.count
         cdef Handle handle
         while left:
             left -= 1
-            handle = self.ready.pop()
+            handle = queue.pop()
             if self.observed:
                 self.run_observed(handle)
             else:
@@ -311,6 +325,7 @@ cdef class Loop(Scheduler):
             return
         self.closed = True
         self.ready.clear()
+        self.due.clear()
         self.timers.clear()
         self.inbox.take(self.ready)
         self.ready.clear()
@@ -318,108 +333,11 @@ cdef class Loop(Scheduler):
         self._poller.close()
         self.wakeup.shut()
 
-    # ---- scheduling
+    # ---- queueing
 
     def time(self):
         """Return the loop's time in seconds: a monotonic clock, the same as time.monotonic()."""
         return monotonic_s()
-
-    def call_soon(self, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None):
-        """Call `callback(*args)` in the next turn. Returns a Handle that can cancel it."""
-        cdef Handle handle = Handle.__new__(Handle)
-        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_soon")
-        self.ready.push(handle)
-        return handle
-
-    def call_soon_threadsafe(
-        self, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None
-    ):
-        """Like `call_soon`, from any thread; wakes the loop if it sleeps."""
-        cdef Handle handle = Handle.__new__(Handle)
-        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_soon_threadsafe")
-        self.post(handle)
-        return handle
-
-    def call_later(
-        self, delay, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None
-    ):
-        """Call `callback(*args)` after `delay` seconds. Returns a TimerHandle."""
-        cdef TimerHandle handle
-        cdef double when_s
-        if delay is None:
-            raise TypeError("delay must not be None")
-        when_s = (<double>self.time() if self.has_own_time else monotonic_s()) + <double>delay
-        if isnan(when_s):
-            raise ValueError(f"delay must be a number of seconds, not {delay!r}")
-        handle = TimerHandle.__new__(TimerHandle)
-        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_later")
-        self.timers.push(handle, when_s)
-        return handle
-
-    def call_at(
-        self, when, callback, _arg0=UNSET, _arg1=UNSET, _arg2=UNSET, *_rest, context=None
-    ):
-        """Call `callback(*args)` when `loop.time()` is `when`. Returns a TimerHandle."""
-        cdef TimerHandle handle
-        cdef double when_s
-        if when is None:
-            raise TypeError("when cannot be None")
-        when_s = when
-        if isnan(when_s):
-            raise ValueError(f"when must be a time on the clock of loop.time(), not {when!r}")
-        handle = TimerHandle.__new__(TimerHandle)
-        self.fill(handle, callback, _arg0, _arg1, _arg2, _rest, context, "call_at")
-        self.timers.push(handle, when_s)
-        return handle
-
-    cdef int fill(self, Handle handle, object callback, object arg0, object arg1, object arg2,
-                  tuple rest, object context, str method) except -1:
-        """Give a new handle its callback and arguments, or say what is wrong with them."""
-        if self.closed:
-            self.check_open()
-        if self.debug or not PyCallable_Check(callback):
-            self.check_call(callback, method)
-        handle.loop = self
-        handle.callback = callback
-        handle.context = PyContext_CopyCurrent() if context is None else context
-        if self.debug:
-            handle.made_at = format_helpers.extract_stack(sys._getframe(0))
-        if arg0 is UNSET:
-            return 0
-        if rest:
-            handle.arg0 = (arg0, arg1, arg2, *rest)
-            handle.arg_count = -1
-            return 0
-        handle.arg0 = arg0
-        handle.arg_count = 1
-        if arg1 is not UNSET:
-            handle.arg1 = arg1
-            handle.arg_count = 2
-            if arg2 is not UNSET:
-                handle.arg2 = arg2
-                handle.arg_count = 3
-        return 0
-
-    cdef int check_call(self, object callback, str method) except -1:
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
-            raise TypeError(
-                f"coroutines cannot be used with {method}(): {callback!r} would never be awaited. "
-                "Use loop.create_task() for a coroutine."
-            )
-        if not PyCallable_Check(callback):
-            raise TypeError(
-                f"a callable object was expected by {method}(), got {callback!r}. "
-                "Give the function itself, and its arguments after it."
-            )
-        if (
-            method != "call_soon_threadsafe"
-            and self._thread_id not in (0, PyThread_get_thread_ident())
-        ):
-            raise RuntimeError(
-                "Non-thread-safe operation invoked on an event loop other than the current one. "
-                "Use loop.call_soon_threadsafe() from another thread."
-            )
-        return 0
 
     cdef int post(self, Handle handle) except -1:
         """Queue `handle`, from any thread."""
@@ -444,46 +362,6 @@ cdef class Loop(Scheduler):
     cdef int timer_was_cancelled(self) except -1:
         self.timers.count_cancelled()
         return 0
-
-    # ---- tasks and futures: CPython's own
-
-    def create_future(self):
-        """Return a new asyncio.Future of this loop."""
-        return Future(loop=self)
-
-    def create_task(self, coro, *, name=None, context=None, **kwargs):
-        """Run a coroutine as an asyncio.Task of this loop.
-
-        Args:
-            coro: the coroutine.
-            name: the task's name.
-            context: the contextvars.Context to run in; by default a copy of the current one.
-            kwargs: what else the running Python's Task, or the task factory, takes.
-        """
-        if self.closed:
-            self.check_open()
-        if self.task_factory is None:
-            if name is None and context is None and not kwargs:
-                return Task(coro, loop=self)
-            return Task(coro, loop=self, name=name, context=context, **kwargs)
-        if sys.version_info >= (3, 14):
-            return self.task_factory(self, coro, name=name, context=context, **kwargs)
-        if context is not None:
-            kwargs["context"] = context
-        task = self.task_factory(self, coro, **kwargs)
-        if name is not None and hasattr(task, "set_name"):
-            task.set_name(name)
-        return task
-
-    def set_task_factory(self, factory):
-        """Let `factory(loop, coro, **kwargs)` make the tasks; None for asyncio.Task."""
-        if factory is not None and not callable(factory):
-            raise TypeError("task factory must be a callable or None")
-        self.task_factory = factory
-
-    def get_task_factory(self):
-        """Return what `set_task_factory` was given, or None."""
-        return self.task_factory
 
     # ---- being watched
 

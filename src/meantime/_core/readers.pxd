@@ -1,5 +1,6 @@
-from meantime._core.loop cimport Loop, LoopWatcher
+from meantime._core.loop cimport LoopWatcher
 from meantime._core.ready cimport Handle
+from meantime._core.schedule cimport SchedulingLoop
 
 cdef class DescriptorWatcher(LoopWatcher):
     """A descriptor that belongs to the user: callbacks and waiters for it."""
@@ -12,7 +13,7 @@ cdef class DescriptorWatcher(LoopWatcher):
     cdef int settle(self) except -1
     cdef bint has_level(self) noexcept
 
-cdef class ReaderLoop(Loop):
+cdef class ReaderLoop(SchedulingLoop):
     cdef DescriptorWatcher watcher_for(self, int fd)
     cdef object wait_for(self, int fd, bint to_write)
     cdef int forget_waiter(self, int fd, object waiter) except -1

@@ -6,6 +6,7 @@ taken back afterwards.
 """
 import os
 
+from cpython.object cimport PyObject
 from libc.errno cimport EPERM, errno
 
 from meantime._core.kernel cimport (
@@ -20,9 +21,10 @@ from meantime._core.kernel cimport (
     fstat,
     stat_t,
 )
-from meantime._core.loop cimport Loop, LoopWatcher
+from meantime._core.loop cimport LoopWatcher
 from meantime._core.poller.contract cimport LEVEL, ONCE, Watcher
 from meantime._core.ready cimport Handle
+from meantime._core.schedule cimport SchedulingLoop
 
 cdef unsigned READABLE = POLLIN | POLLPRI | POLLERR | POLLHUP | POLLRDHUP
 cdef unsigned WRITABLE = POLLOUT | POLLERR | POLLHUP
@@ -114,7 +116,7 @@ cdef class DescriptorWatcher(LoopWatcher):
         return 0
 
 
-cdef class ReaderLoop(Loop):
+cdef class ReaderLoop(SchedulingLoop):
     """Adds `add_reader`, `add_writer` and waiting for a descriptor to the loop."""
 
     def add_reader(self, fd, callback, *args):
@@ -266,6 +268,6 @@ cdef class ReaderLoop(Loop):
 
     cdef Handle callback_handle(self, object callback, tuple args, str method):
         cdef Handle handle = Handle.__new__(Handle)
-        self.fill(handle, callback, None, None, None, (), None, method)
+        self.fill(handle, method, <PyObject *>callback, NULL, 0, NULL)
         handle.set_arguments(args)
         return handle

@@ -5,6 +5,8 @@ from meantime._core.kernel cimport pthread_mutex_t
 cdef class Scheduler:
     """What handles know of their loop."""
     cdef bint debug
+    cdef object blank             # an empty Context, shared by callbacks that are given none
+    cdef object blank_context(self)
     cdef int timer_was_cancelled(self) except -1
 
 cdef class Handle:
@@ -20,6 +22,7 @@ cdef class Handle:
     cdef double when_s            # a timer's due time; the same size serves one freelist
     cdef int arg_count            # -1: arg0 is the tuple of all arguments
     cdef bint is_cancelled
+    cdef bint is_blank            # `context` is a shared one, and must be empty when it runs
     cdef bint scheduled           # lies in the heap of timers
 
     cdef void set_arguments(self, tuple arguments)

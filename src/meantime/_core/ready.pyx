@@ -1,5 +1,6 @@
 """What is ready to run: handles, the queue of them, and the inbox that other threads fill."""
 import asyncio
+import contextvars
 from asyncio import format_helpers
 
 cimport cython
@@ -7,7 +8,13 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF
 from libc.stdlib cimport free, malloc
 
-from meantime._core.calls cimport call_and_exit, call_tuple_and_exit, context_enter, take_exception
+from meantime._core.calls cimport (
+    call_and_exit,
+    call_tuple_and_exit,
+    context_enter,
+    context_is_empty,
+    take_exception,
+)
 from meantime._core.garbage cimport (
     GC_CLEAR_OF,
     GC_SET_CLEAR,
@@ -29,11 +36,22 @@ cdef object HANDLE_FACE = asyncio.Handle
 
 
 cdef class Scheduler:
+    cdef object blank_context(self):
+        """Return a Context in which nothing is set.
+
+        asyncio gives each callback a copy of the current context. Most often nothing is set in
+        it, and then one empty Context serves them all, one after the other: as soon as a callback
+        has set something in it, it is that callback's own, and the next one gets a new one.
+        """
+        if self.blank is None or not context_is_empty(self.blank):
+            self.blank = contextvars.Context()
+        return self.blank
+
     cdef int timer_was_cancelled(self) except -1:
         return 0
 
 
-@cython.freelist(512)
+@cython.freelist(2048)
 cdef class Handle:
     """A callback that will run once; what `call_soon` returns.
 
@@ -63,6 +81,10 @@ cdef class Handle:
 
     def get_context(self):
         """Return the contextvars.Context that the callback runs in."""
+        if self.is_blank:
+            # Whoever asks may set something in it, and means it for this callback alone.
+            self.is_blank = False
+            self.context = contextvars.Context()
         return self.context
 
     def _run(self):
@@ -105,7 +127,7 @@ cdef class Handle:
 
     @property
     def _context(self):
-        return self.context
+        return self.get_context()
 
     @property
     def _source_traceback(self):
@@ -136,6 +158,8 @@ cdef class Handle:
         context = self.context
         if self.is_cancelled:
             return 0
+        if self.is_blank and not context_is_empty(context):
+            context = self.loop.blank_context()
         if context_enter(<PyObject *>context) < 0:
             return self.report(take_exception())
         if self.arg_count >= 0:

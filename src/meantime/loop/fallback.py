@@ -24,12 +24,13 @@ class FallbackLoop(BaseLoop):
     is_warned = False
 
     def __init__(self, *, backend: str | None = None, spin_s: float | None = None) -> None:
+        super().__init__()
         if backend is not None or spin_s is not None:
+            self.close()
             raise BackendError(
                 "backend= and spin_s= are settings of the compiled core, which is missing here. "
                 "Leave them out, or install meantime from a wheel for this platform."
             )
-        super().__init__()
         if not FallbackLoop.is_warned:
             FallbackLoop.is_warned = True
             warnings.warn(

@@ -36,6 +36,7 @@ cdef class Poller:
     cpdef int count_armed(self)
     cpdef close(self)
     cdef int wait(self, int64_t timeout_ns) except -1
+    cdef int deliver_all(self) except -1
     cdef bint can_skip(self) noexcept
     cdef int flush(self) except -1
 

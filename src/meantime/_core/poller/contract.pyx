@@ -182,14 +182,19 @@ cdef class Poller:
         self.shut()
 
     cdef int wait(self, int64_t timeout_ns) except -1:
-        """Deliver what is ready; if nothing is, wait for it.
+        """Learn what is ready; if nothing is, sleep until something is.
 
         Args:
-            timeout_ns: how long to wait at most; 0 not at all, negative without a limit.
+            timeout_ns: how long to sleep at most; 0 not at all, negative without a limit.
 
-        Returns how many events the kernel told.
+        Returns how many events there are for `deliver_all`.
+        """
+        raise NotImplementedError
 
-        Raises what a watcher lets out. What else was ready is then delivered by the next call.
+    cdef int deliver_all(self) except -1:
+        """Tell the watchers of the events that there are now.
+
+        Raises what a watcher lets out. The other events are then delivered by the next call.
         """
         raise NotImplementedError
 

@@ -13,5 +13,3 @@ cdef class EpollPoller(Poller):
     cdef int event_count          # goes on with
     cdef int turns_skipped
     cdef int64_t asked_ns         # when the kernel was asked last
-
-    cdef int deliver_rest(self) except -1

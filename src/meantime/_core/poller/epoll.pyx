@@ -89,7 +89,8 @@ cdef class EpollPoller(Poller):
     cdef int wait(self, int64_t timeout_ns) except -1:
         cdef int count, fd, error
         if self.event_next < self.event_count:
-            return self.deliver_rest()
+            # What an exception left undelivered comes first.
+            return self.event_count - self.event_next
         fd = self.epoll_fd
         if timeout_ns == 0:
             count = epoll_wait_ns(fd, self.events, EVENTS_MAX, 0)
@@ -107,18 +108,17 @@ cdef class EpollPoller(Poller):
         self.asked_ns = monotonic_ns()
         self.event_next = 0
         self.event_count = count
-        return self.deliver_rest()
+        return count
 
-    cdef int deliver_rest(self) except -1:
+    cdef int deliver_all(self) except -1:
         cdef epoll_event *event
-        cdef int count = self.event_count - self.event_next
         while self.event_next < self.event_count:
             event = &self.events[self.event_next]
             # Counted before it is acted upon: edges are told once, so if a watcher raises, the
             # others must still be told by the next call.
             self.event_next += 1
             self.deliver(event.data.u64, event.events)
-        return count
+        return 0
 
     cdef int shut(self) except -1:
         close_fd(self.epoll_fd)

@@ -21,8 +21,8 @@ from meantime._core.kernel cimport (
     POLLIN,
     POLLOUT,
     RING_CQE_MORE,
+    RING_OP_ASYNC_CANCEL,
     RING_OP_POLL_ADD,
-    RING_OP_POLL_REMOVE,
     RING_POLL_MULTISHOT,
     RING_SQE_SKIP_SUCCESS,
     close as close_fd,
@@ -40,6 +40,7 @@ cdef enum:
     SQ_ENTRIES = 512
     # Completions that find no room here wait in the kernel, at the price of an allocation each.
     CQ_ENTRIES = 4096
+    FLUSH_ROUNDS_MAX = 16
 
 # The ticket of a request whose answer nobody wants.
 cdef uint64_t NOBODY = <uint64_t>-1
@@ -111,7 +112,9 @@ cdef class UringPoller(Poller):
 
     cdef int disarm(self, int fd, Slot *slot) except -1:
         cdef ring_sqe *sqe = self.new_sqe()
-        sqe.opcode = RING_OP_POLL_REMOVE
+        # Not POLL_REMOVE: that gives up with EALREADY when an event has just come and waits to be
+        # told, and the request would live on and hold the file open.
+        sqe.opcode = RING_OP_ASYNC_CANCEL
         sqe.fd = -1
         sqe.flags = RING_SQE_SKIP_SUCCESS
         sqe.address = ticket_of(fd, slot.generation)
@@ -177,14 +180,19 @@ cdef class UringPoller(Poller):
         )
 
     cdef int flush(self) except -1:
-        if self.ring.pending() and self.owner == PyThread_get_thread_ident():
+        cdef int rounds
+        if self.owner != PyThread_get_thread_ident():
+            return 0
+        # One call may leave work of its own making behind: a request that just became ready and
+        # is removed needs a second one.
+        for rounds in range(FLUSH_ROUNDS_MAX):
+            if not self.ring.pending() and not self.ring.kernel_has_work():
+                break
             self.submit()
         return 0
 
     cdef int wait(self, int64_t timeout_ns) except -1:
-        cdef ring_cqe cqe
-        cdef uint32_t head, end
-        cdef int result = 0, count = 0
+        cdef int result = 0
         if self.owner != PyThread_get_thread_ident():
             self.bind()
         if timeout_ns == 0 or self.ring.completed():
@@ -196,9 +204,13 @@ cdef class UringPoller(Poller):
             self.waiting = False
         if result < 0 and result not in (-ETIME, -EINTR, -EAGAIN, -EBUSY):
             raise OSError(-result, f"io_uring_enter failed: {os.strerror(-result)}")
+        return self.ring.completed()
 
+    cdef int deliver_all(self) except -1:
+        cdef ring_cqe cqe
+        cdef uint32_t head
         # Only what is there now: what the watchers cause is for the next turn.
-        end = self.ring.cq_tail[0]
+        cdef uint32_t end = self.ring.cq_head[0] + self.ring.completed()
         while self.ring.cq_head[0] != end:
             head = self.ring.cq_head[0]
             cqe = self.ring.cqes[head & self.ring.cq_mask]
@@ -207,8 +219,7 @@ cdef class UringPoller(Poller):
             store_release_u32(self.ring.cq_head, head + 1)
             if cqe.user_data != NOBODY:
                 self.complete(cqe.user_data, cqe.result, cqe.flags)
-                count += 1
-        return count
+        return 0
 
     cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1:
         cdef int fd = <int>(ticket & 0xFFFFFFFF)
