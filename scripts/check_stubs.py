@@ -15,7 +15,11 @@ def main() -> int:
     """Run stubtest on every compiled module, and return its exit status."""
     sources = sorted(SRC.rglob("*.pyx"))
     modules = [".".join(source.relative_to(SRC).with_suffix("").parts) for source in sources]
-    command = [sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub", *modules]
+    command = [sys.executable, "-m", "mypy.stubtest", *modules]
+    # The stubs name what Python code calls. The rest of a module is for other compiled modules.
+    command += ["--ignore-missing-stub"]
+    # Nearly every compiled class is a "disjoint base"; nobody inherits from two of them.
+    command += ["--ignore-disjoint-bases"]
     allowed = Path(__file__).with_name("stubtest_allowlist.txt")
     if allowed.exists():
         command += ["--allowlist", str(allowed)]

@@ -22,6 +22,7 @@ from meantime.runner import uninstall as uninstall
 if TYPE_CHECKING:
     # At run time the names of asyncio come by __getattr__, below. Type checkers read them here.
     from asyncio import *  # type: ignore[assignment]  # noqa: F403
+    from asyncio import TaskGroup as TaskGroup  # which the list in typeshed lacks for 3.11
 
 __version__ = "0.1.0"
 

@@ -1,14 +1,12 @@
 """Socket addresses, between Python's tuples and the kernel's structures."""
 import os
 
-from libc.string cimport memcpy, memset
-from libc.stddef cimport size_t
+from libc.string cimport memset
 
 from meantime._core.kernel cimport (
     AF_INET,
     AF_INET6,
     AF_UNIX,
-    INET6_ADDRSTRLEN,
     getpeername,
     getsockname,
     htonl,

@@ -68,6 +68,7 @@ cdef class DatagramTransport(Endpoint):
     def __init__(self, Loop loop, sock, protocol, address=None, waiter=None, extra=None):
         self.extra = dict(extra) if extra else {}
         self.extra.setdefault("peername", name_of(sock.fileno(), True))
+        self.extra.setdefault("sockname", name_of(sock.fileno(), False))
         self.connected = self.extra["peername"] is not None
         self.address = address
         self.adopt(loop, sock.fileno(), sock.family, protocol, None)
@@ -102,8 +103,8 @@ cdef class DatagramTransport(Endpoint):
     # ---- receiving
 
     cdef int read(self) except -1:
-        cdef int count
-        for count in range(DATAGRAMS_PER_TURN):
+        cdef int _count
+        for _count in range(DATAGRAMS_PER_TURN):
             if self.state != OPEN:
                 return 0
             try:

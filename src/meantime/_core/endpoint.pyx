@@ -35,6 +35,12 @@ from meantime._core.poller.contract cimport EDGE
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
 
+cdef extern from *:
+    """
+    #define drop_dict(self) Py_CLEAR((self)->__dict__)
+    """
+    void drop_dict(Endpoint self)
+
 cdef enum:
     HIGH_BYTES = 64 * 1024
     # How many writes after the loss of the connection pass without a warning, as in asyncio.
@@ -64,6 +70,9 @@ cdef object os_error():
 
 cdef class Endpoint(LoopWatcher):
     def __cinit__(self):
+        # Cython makes the dictionary with the object; most transports never need theirs, and a
+        # server has many. Python makes it when something is put in.
+        drop_dict(self)
         self.socket_fd = -1
         self.state = CLOSED
         self.high_bytes = HIGH_BYTES
@@ -143,7 +152,7 @@ cdef class Endpoint(LoopWatcher):
 
     cdef int send_gathered(self) except -1:
         self.is_gathered = False
-        if self.queued_bytes:
+        if self.queued_bytes and self.state < LOST:
             self.send_queued()
         return 0
 

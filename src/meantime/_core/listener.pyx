@@ -6,7 +6,6 @@ from asyncio.trsock import TransportSocket
 from libc.errno cimport (
     EAGAIN,
     EBADF,
-    EINTR,
     EINVAL,
     EMFILE,
     ENFILE,
@@ -95,9 +94,9 @@ cdef class Listener(LoopWatcher):
 
     cdef int accept_waiting(self) except -1:
         """Accept until nobody waits: the kernel tells of those who do only once."""
-        cdef int count
+        cdef int _count
         try:
-            for count in range(ACCEPTED_PER_TURN):
+            for _count in range(ACCEPTED_PER_TURN):
                 if not self.active or not self.accept_one():
                     return 0
         except BaseException:
@@ -171,4 +170,3 @@ cdef class Listener(LoopWatcher):
     def _start_again(self):
         if self.active and not self.loop.closed and self.sock.fileno() >= 0:
             self.loop._poller.watch(self, self.sock.fileno(), POLLIN, EDGE)
-

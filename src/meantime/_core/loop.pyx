@@ -117,6 +117,9 @@ cdef class Loop(Scheduler):
                 if self.stopping:
                     break
         finally:
+            if self.gathered:
+                # An exception ended the turn before its writes were sent.
+                self.send_gathered()
             self.stopping = False
             self._thread_id = 0
             _set_running_loop(None)

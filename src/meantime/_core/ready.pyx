@@ -169,6 +169,9 @@ cdef class Handle:
             result = call_tuple_and_exit(
                 <PyObject *>context, <PyObject *>callback, <PyObject *>arg0)
         if result == NULL:
+            # The exception handler runs in the context as the callback left it.
+            self.context = context
+            self.is_blank = False
             return self.report(take_exception())
         Py_DECREF(<object>result)
         return 0

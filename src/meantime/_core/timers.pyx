@@ -61,6 +61,21 @@ cdef class TimerHandle(Handle):
     def _is_timer(self):
         return True
 
+    def __hash__(self):
+        return hash(self.when_s)
+
+    def __eq__(self, other):
+        if self is other:
+            return True
+        if not isinstance(other, TimerHandle):
+            return NotImplemented
+        return (
+            self.when_s == other.when()
+            and self.callback == (<TimerHandle>other).callback
+            and self.arguments() == (<TimerHandle>other).arguments()
+            and self.is_cancelled == (<TimerHandle>other).is_cancelled
+        )
+
     def __lt__(self, other):
         return self.when_s < other.when()
 

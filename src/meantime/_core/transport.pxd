@@ -1,5 +1,3 @@
-from libc.stdint cimport uint64_t
-
 from meantime._core.endpoint cimport Endpoint
 from meantime._core.kernel cimport sockaddr, socklen_t
 from meantime._core.loop cimport Loop
@@ -15,12 +13,17 @@ cdef class StreamTransport(Endpoint):
     cdef bint hung_up             # an event said so: read until the end shows
     cdef bint is_large            # the last read was: the next goes straight into its own object
 
-    # What could not be sent yet: bytes objects from `first` on, the first from `first_offset` on.
+    cdef bint is_corked           # writes are held back until the protocol has had its say
+    cdef bint is_blocked          # the kernel has no room, and will tell when it has
+
+    # What is to be sent: `lone` while it is a single bytes object, otherwise those of `chunks`
+    # from `first` on. Of the first one, what stands before `first_offset` has been sent.
+    cdef bytes lone
     cdef list chunks
     cdef Py_ssize_t first
     cdef Py_ssize_t first_offset
-    cdef uint64_t turn_written
 
+    cdef int read_corked(self) except -1
     cdef int read_data(self) except -1
     cdef int read_into_buffer(self) except -1
     cdef object receive_large(self, Py_ssize_t *count)
@@ -29,7 +32,10 @@ cdef class StreamTransport(Endpoint):
     cdef int read_failed(self) except -1
 
     cdef int enqueue(self, object data, Py_ssize_t start) except -1
-    cdef int send_first(self, object data) except -1
+    cdef int send_soon(self) except -1
+    cdef bint is_large_view(self, object data)
+    cdef int send_now(self, object data) except -1
+    cdef Py_ssize_t send_pieces(self, Py_ssize_t *offered) noexcept
     cdef int drop_sent(self, Py_ssize_t count) except -1
     cdef int all_sent(self) except -1
 

@@ -12,9 +12,7 @@ from libc.string cimport memcpy
 from meantime._core.addresses cimport address_from, name_of
 from meantime._core.calls cimport call_in_context
 from meantime._core.endpoint cimport (
-    CLOSED,
     DRAINING,
-    LOST,
     OPEN,
     Endpoint,
     clear_message,
@@ -77,13 +75,11 @@ cdef class StreamTransport(Endpoint):
         server: the Server that accepted it.
     """
 
-    def __cinit__(self):
-        self.chunks = []
-
     def __init__(self, Loop loop, sock, protocol, waiter=None, extra=None, server=None):
         cdef int on = 1
         self.extra = dict(extra) if extra else {}
         self.extra.setdefault("peername", name_of(sock.fileno(), True))
+        self.extra.setdefault("sockname", name_of(sock.fileno(), False))
         self.adopt(loop, sock.fileno(), sock.family, protocol, server)
         self.sock = sock
         if self.family in (AF_INET, AF_INET6) and sock.type == socket.SOCK_STREAM:
@@ -113,9 +109,11 @@ cdef class StreamTransport(Endpoint):
             if events & (POLLRDHUP | POLLHUP | POLLERR):
                 self.hung_up = True
             if self.may_read():
-                self.read()
-        if events & (POLLOUT | POLLHUP | POLLERR) and self.queued_bytes:
-            self.send_queued()
+                self.read_corked()
+        if events & (POLLOUT | POLLHUP | POLLERR):
+            self.is_blocked = False
+            if self.queued_bytes:
+                self.send_queued()
         return 0
 
     # ---- reading
@@ -124,15 +122,33 @@ cdef class StreamTransport(Endpoint):
         return self.state == OPEN and not self.paused and not self.read_ended
 
     cdef int read(self) except -1:
-        if self.on_data is not None:
-            return self.read_data()
-        return self.read_into_buffer()
+        return self.read_corked()
+
+    cdef int read_corked(self) except -1:
+        """Read, and send what the protocol wrote in answer, all at once.
+
+        A header and its body leave with one system call, and as soon as the protocol returns.
+        """
+        self.is_corked = True
+        try:
+            if self.on_data is not None:
+                self.read_data()
+            else:
+                self.read_into_buffer()
+        except BaseException:
+            self.is_corked = False
+            self.gather()
+            raise
+        self.is_corked = False
+        if self.queued_bytes and not self.is_blocked:
+            self.send_queued()
+        return 0
 
     cdef int read_data(self) except -1:
         """Read, and give the protocol what came."""
         cdef Py_ssize_t count, room
-        cdef int reads
-        for reads in range(READS_PER_TURN):
+        cdef int _reads
+        for _reads in range(READS_PER_TURN):
             if self.is_large:
                 room = LARGE_BYTES
                 data = self.receive_large(&count)
@@ -167,8 +183,8 @@ cdef class StreamTransport(Endpoint):
         """Read into the buffer of a BufferedProtocol."""
         cdef Py_buffer view
         cdef Py_ssize_t count, room
-        cdef int reads, error_number
-        for reads in range(READS_PER_TURN):
+        cdef int _reads, error_number
+        for _reads in range(READS_PER_TURN):
             try:
                 buffer = call_in_context(self.context, self.on_get_buffer, 1, -1, None)
                 PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
@@ -267,16 +283,16 @@ cdef class StreamTransport(Endpoint):
     # ---- writing
 
     def write(self, data):
-        """Send `data`, now or when there is room. Never blocks.
+        """Send `data`. Never blocks.
 
-        The first write of a turn leaves at once. Further ones leave together at the turn's end,
-        with one system call: a header and its body are one packet.
+        What a protocol writes while it is given data leaves when it returns, all together; other
+        writes leave together at the end of the turn.
 
         Raises:
             TypeError: `data` is not bytes-like.
             RuntimeError: `write_eof` was called before.
         """
-        if not isinstance(data, (bytes, bytearray, memoryview)):
+        if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(
                 f"data argument must be a bytes-like object, not {type(data).__name__!r}"
             )
@@ -284,18 +300,27 @@ cdef class StreamTransport(Endpoint):
             raise RuntimeError("Cannot call write() after write_eof()")
         if self.ignores_write():
             return
-        if self.queued_bytes == 0 and (
-            self.turn_written != self.loop.turn or self.loop._thread_id == 0
-        ):
-            self.turn_written = self.loop.turn
-            self.send_first(data)
+        if self.queued_bytes == 0 and self.is_large_view(data):
+            # Queueing would mean to copy it.
+            self.send_now(data)
             return
         self.enqueue(data, 0)
-        if self.queued_bytes >= GATHERED_BYTES_MAX:
-            self.send_queued()
-        else:
+        self.send_soon()
+
+    cdef int send_soon(self) except -1:
+        """Have what is queued sent when the time is best, at the latest at the end of the turn."""
+        if self.queued_bytes >= GATHERED_BYTES_MAX or self.loop._thread_id == 0:
+            if not self.is_blocked:
+                self.send_queued()
+            return self.pause_protocol()
+        if not self.is_corked and not self.is_blocked:
             self.gather()
-        self.pause_protocol()
+        if self.queued_bytes > self.high_bytes:
+            self.pause_protocol()
+        return 0
+
+    cdef bint is_large_view(self, object data):
+        return type(data) is not bytes and len(data) >= LARGE_BYTES_MIN
 
     def writelines(self, list_of_data):
         """Send several pieces, with one system call where possible."""
@@ -311,96 +336,103 @@ cdef class StreamTransport(Endpoint):
             return
         for piece in pieces:
             self.enqueue(piece, 0)
-        if self.queued_bytes:
-            self.turn_written = self.loop.turn
-            self.send_queued()
-        self.pause_protocol()
+        self.send_soon()
 
-    cdef int send_first(self, object data) except -1:
+    cdef int send_now(self, object data) except -1:
+        """Send straight from the caller's memory, and queue a copy of what finds no room."""
         cdef Py_buffer view
-        cdef Py_ssize_t sent, size
+        cdef Py_ssize_t sent
         cdef int error_number
-        if type(data) is bytes:
-            size = PyBytes_GET_SIZE(data)
-            if size == 0:
-                return 0
-            sent = send(self.socket_fd, PyBytes_AS_STRING(data), size, MSG_DONTWAIT | MSG_NOSIGNAL)
-        else:
-            PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-            size = view.len
-            sent = 0
-            if size:
-                sent = send(self.socket_fd, view.buf, size, MSG_DONTWAIT | MSG_NOSIGNAL)
-            error_number = errno
-            PyBuffer_Release(&view)
-            set_errno(error_number)
-        if sent == size:
-            return 0
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        sent = send(self.socket_fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+        error_number = errno
+        PyBuffer_Release(&view)
         if sent < 0:
-            if errno != EAGAIN and errno != EINTR:
+            if error_number != EAGAIN and error_number != EINTR:
+                set_errno(error_number)
                 return self.fatal(os_error(), "Fatal write error on socket transport")
-            if errno == EINTR:
-                # No edge will tell of room that was there all the time.
-                self.gather()
             sent = 0
         self.enqueue(data, sent)
+        # Tried again, so that it is the kernel who says that there is no room: only then it will
+        # tell when there is.
+        if self.queued_bytes:
+            self.send_queued()
         return self.pause_protocol()
 
     cdef int enqueue(self, object data, Py_ssize_t start) except -1:
         """Queue `data` from `start` on. What could change under our hands is copied."""
         cdef bytes piece
-        if type(data) is not bytes:
+        if type(data) is bytes:
+            piece = data
+        else:
             piece = bytes(memoryview(data).cast("B")[start:])
             start = 0
-        else:
-            piece = data
         if PyBytes_GET_SIZE(piece) == start:
             return 0
-        if not self.chunks:
+        if self.queued_bytes == 0:
+            self.lone = piece
             self.first_offset = start
+        else:
+            if self.chunks is None:
+                self.chunks = []
+            if self.lone is not None:
+                self.chunks.append(self.lone)
+                self.lone = None
+            self.chunks.append(piece)
         self.queued_bytes += PyBytes_GET_SIZE(piece) - start
-        self.chunks.append(piece)
         return 0
 
     cdef int send_queued(self) except -1:
         """Send what is queued, until all is gone or the kernel has no more room."""
-        cdef iovec[PIECES_MAX] pieces
-        cdef msghdr message
-        cdef Py_ssize_t index, offered, sent
-        cdef int count
+        cdef Py_ssize_t offered, sent
         while self.queued_bytes:
-            offered = 0
-            count = 0
-            for index in range(self.first, min(len(self.chunks), self.first + PIECES_MAX)):
-                piece = self.chunks[index]
-                pieces[count].iov_base = PyBytes_AS_STRING(piece)
-                pieces[count].iov_len = PyBytes_GET_SIZE(piece)
-                offered += PyBytes_GET_SIZE(piece)
-                count += 1
-            pieces[0].iov_base = <char *>pieces[0].iov_base + self.first_offset
-            pieces[0].iov_len -= self.first_offset
-            offered -= self.first_offset
-            clear_message(&message)
-            message.msg_iov = pieces
-            message.msg_iovlen = count
-            sent = sendmsg(self.socket_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+            sent = self.send_pieces(&offered)
             if sent < 0:
                 if errno == EINTR:
                     continue
-                if errno == EAGAIN:
-                    break
-                return self.fatal(os_error(), "Fatal write error on socket transport")
-            self.drop_sent(sent)
+                if errno != EAGAIN:
+                    return self.fatal(os_error(), "Fatal write error on socket transport")
+                sent = 0
+            if sent:
+                self.drop_sent(sent)
             if sent < offered:
                 # The kernel tells, with an edge, when there is room again.
+                self.is_blocked = True
                 break
-        self.resume_protocol()
+        if self.writing_paused:
+            self.resume_protocol()
         if self.queued_bytes == 0:
             self.all_sent()
         return 0
 
+    cdef Py_ssize_t send_pieces(self, Py_ssize_t *offered) noexcept:
+        """Offer the kernel the first pieces of the queue. Returns what send(2) does."""
+        cdef iovec[PIECES_MAX] pieces
+        cdef msghdr message
+        cdef Py_ssize_t index
+        cdef int count = 0
+        if self.lone is not None:
+            offered[0] = self.queued_bytes
+            return send(self.socket_fd, PyBytes_AS_STRING(self.lone) + self.first_offset,
+                        self.queued_bytes, MSG_DONTWAIT | MSG_NOSIGNAL)
+        offered[0] = -self.first_offset
+        for index in range(self.first, min(len(self.chunks), self.first + PIECES_MAX)):
+            piece = self.chunks[index]
+            pieces[count].iov_base = PyBytes_AS_STRING(piece)
+            pieces[count].iov_len = PyBytes_GET_SIZE(piece)
+            offered[0] += PyBytes_GET_SIZE(piece)
+            count += 1
+        pieces[0].iov_base = <char *>pieces[0].iov_base + self.first_offset
+        pieces[0].iov_len -= self.first_offset
+        clear_message(&message)
+        message.msg_iov = pieces
+        message.msg_iovlen = count
+        return sendmsg(self.socket_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+
     cdef int drop_queue(self) except -1:
-        self.chunks.clear()
+        self.lone = None
+        if self.chunks is not None:
+            self.chunks.clear()
         self.first = self.first_offset = self.queued_bytes = 0
         return 0
 
@@ -410,17 +442,18 @@ cdef class StreamTransport(Endpoint):
         if self.queued_bytes == 0:
             return self.drop_queue()
         count += self.first_offset
-        while True:
-            size = PyBytes_GET_SIZE(self.chunks[self.first])
-            if count < size:
-                break
-            count -= size
-            self.chunks[self.first] = None
-            self.first += 1
+        if self.lone is None:
+            while True:
+                size = PyBytes_GET_SIZE(self.chunks[self.first])
+                if count < size:
+                    break
+                count -= size
+                self.chunks[self.first] = None
+                self.first += 1
+            if self.first > PIECES_MAX:
+                del self.chunks[:self.first]
+                self.first = 0
         self.first_offset = count
-        if self.first > PIECES_MAX:
-            del self.chunks[:self.first]
-            self.first = 0
         return 0
 
     cdef int all_sent(self) except -1:

@@ -80,10 +80,10 @@ def from_path(script: str) -> Program:
     """
     place = Path(script)
     if place.is_dir() or (place.is_file() and zipfile.is_zipfile(place)):
-        # It is on the path before Python looks for its __main__, and argv has its name.
-        replace_first_path(script)
+        directory = str(place.absolute())
+        replace_first_path(directory)
         program = from_module("__main__", container=script)
-        program.name = program.first_path = script
+        program.name, program.first_path = script, directory
         return program
     full_name = str(place.absolute())
     try:

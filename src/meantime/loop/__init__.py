@@ -5,22 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from meantime.loop.fallback import FallbackLoop, fallback_name
+from meantime.loop.fallback import FallbackLoop, give_reason
 
 if TYPE_CHECKING:
     from meantime.loop.eventloop import EventLoop
 
 __all__ = ["EventLoop", "backend"]
 
-missing_core: ImportError | None = None
 try:
-    from meantime.loop.choice import open_poller
+    from meantime.loop.choice import name_of_choice
     from meantime.loop.eventloop import EventLoop
 except ImportError as error:
     if not (error.name or "").startswith("meantime._core"):
         raise
-    missing_core = error
     EventLoop = FallbackLoop  # type: ignore[misc,assignment]
+    name_of_choice = give_reason(error)
 
 
 def backend() -> str:
@@ -33,11 +32,7 @@ def backend() -> str:
         ValueError: MEANTIME_BACKEND names no backend.
         BackendError: MEANTIME_BACKEND asks for one that this machine refuses.
     """
-    if missing_core is not None:
-        return fallback_name(missing_core)
     running = asyncio._get_running_loop()
     if isinstance(running, EventLoop):
         return running._backend
-    poller, name = open_poller(None)
-    poller.close()
-    return name
+    return name_of_choice()

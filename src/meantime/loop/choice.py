@@ -54,6 +54,17 @@ def open_poller(asked: str | None) -> tuple[UringPoller | EpollPoller, str]:
     return open_epoll(), f"epoll: {reason}"
 
 
+def name_of_choice() -> str:
+    """Return the name, with the reason, of the poller that a new loop gets.
+
+    Raises:
+        ValueError, BackendError: as open_poller does.
+    """
+    poller, name = open_poller(None)
+    poller.close()
+    return name
+
+
 def open_epoll() -> EpollPoller:
     """Return a new poller on epoll.
 

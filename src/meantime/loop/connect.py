@@ -26,7 +26,7 @@ logger = logging.getLogger("asyncio")
 class Connecting(Face):
     """Stream connections that this side begins, or takes over from an accepted socket."""
 
-    async def create_connection(  # type: ignore[override]  # typeshed splits it into overloads
+    async def create_connection(
         self,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         host: bytes | str | None = None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import sys
 from typing import TYPE_CHECKING, Any
 
 from meantime._core.datagram import DatagramTransport
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from meantime.loop.face import Address
 
 logger = logging.getLogger("asyncio")
+
+# What asyncio calls it, in the Python that we run on.
+WHAT_IS_EXPECTED = "A datagram socket" if sys.version_info >= (3, 13) else "A UDP Socket"
 
 # A way to make the endpoint: (family, proto), local address, remote address.
 Way = tuple[tuple[int, int], Any, Any]
@@ -185,7 +189,7 @@ def check_given_socket(sock: socket.socket, **options: object) -> None:
     """
     if sock.type == socket.SOCK_STREAM:
         raise ValueError(
-            f"A datagram socket was expected, got {sock!r}. "
+            f"{WHAT_IS_EXPECTED} was expected, got {sock!r}. "
             "Make it with socket.SOCK_DGRAM, or use create_connection."
         )
     problems = ", ".join(f"{name}={value}" for name, value in options.items() if value)

@@ -100,10 +100,12 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
             BaseException: a KeyboardInterrupt or SystemExit that a callback raised.
         """
         self._check_may_run()
-        self._track_origins(self.get_debug())
-        hooks = self._hook_generators()
-        self._claim_wakeup_fd()
+        hooks = sys.get_asyncgen_hooks()
+        # All of it can be interrupted by Ctrl-C, so all of it is undone.
         try:
+            self._track_origins(self.get_debug())
+            self._hook_generators()
+            self._claim_wakeup_fd()
             self._run()
         finally:
             self._release_wakeup_fd()

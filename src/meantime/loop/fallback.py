@@ -9,8 +9,12 @@ from __future__ import annotations
 import asyncio
 import sys
 import warnings
+from typing import TYPE_CHECKING
 
 from meantime.errors import BackendError, FallbackWarning
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 if sys.platform == "win32":
     BaseLoop = asyncio.ProactorEventLoop
@@ -22,6 +26,7 @@ class FallbackLoop(BaseLoop):
     """asyncio's loop, with the arguments of `EventLoop`."""
 
     is_warned = False
+    _backend = "asyncio"
 
     def __init__(self, *, backend: str | None = None, spin_s: float | None = None) -> None:
         super().__init__()
@@ -41,6 +46,7 @@ class FallbackLoop(BaseLoop):
             )
 
 
-def fallback_name(error: ImportError) -> str:
-    """Return what `meantime.backend()` says."""
-    return f"asyncio: the compiled core is missing ({error})"
+def give_reason(error: ImportError) -> Callable[[], str]:
+    """Return a function that says what `meantime.backend()` says, running loops included."""
+    FallbackLoop._backend = f"asyncio: the compiled core is missing ({error})"
+    return lambda: FallbackLoop._backend

@@ -47,11 +47,9 @@ class Generators(Face):
                     }
                 )
 
-    def _hook_generators(self) -> sys._asyncgen_hooks:
-        """Listen for generators in this thread, and return who listened before."""
-        before = sys.get_asyncgen_hooks()
+    def _hook_generators(self) -> None:
+        """Listen for generators in this thread."""
         sys.set_asyncgen_hooks(firstiter=self._generator_began, finalizer=self._generator_dropped)
-        return before
 
     def _generator_began(self, generator: AsyncGenerator[Any, Any]) -> None:
         if self._are_asyncgens_shut_down:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import weakref
 from asyncio.trsock import TransportSocket
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +47,8 @@ class Server(asyncio.AbstractServer):
             Listener(loop, sock, connection_factory, backlog, self) for sock in sockets
         ]
         # Weak, so that a transport that the program lost can still be found by the collector.
-        self._clients: weakref.WeakSet[Any] = weakref.WeakSet()
+        # As keys: a dictionary is the smallest set of many objects, and keeps their order.
+        self._clients: dict[Any, None] = {}
         self._waiters: list[asyncio.Future[None]] = []
         self._is_serving = False
         self._forever: asyncio.Future[None] | None = None
@@ -89,12 +89,12 @@ class Server(asyncio.AbstractServer):
 
     def close_clients(self) -> None:
         """Close each open connection, once what was written to it has been sent."""
-        for transport in self._clients.copy():
+        for transport in list(self._clients):
             transport.close()
 
     def abort_clients(self) -> None:
         """Close each open connection at once; what was not sent yet is lost."""
-        for transport in self._clients.copy():
+        for transport in list(self._clients):
             transport.abort()
 
     async def start_serving(self) -> None:
@@ -121,9 +121,9 @@ class Server(asyncio.AbstractServer):
                 "Await it in one place."
             )
         self._start_serving()
-        self._forever = self._loop.create_future()
+        forever = self._forever = self._loop.create_future()
         try:
-            await self._forever
+            await forever
         except asyncio.CancelledError:
             try:
                 self.close()
@@ -155,10 +155,10 @@ class Server(asyncio.AbstractServer):
 
     def _attach(self, transport: Any) -> None:
         # The core calls this for each connection that it accepts, and _detach when it is lost.
-        self._clients.add(transport)
+        self._clients[transport] = None
 
     def _detach(self, transport: Any) -> None:
-        self._clients.discard(transport)
+        self._clients.pop(transport, None)
         self._wake_if_finished()
 
     def _wake_if_finished(self) -> None:

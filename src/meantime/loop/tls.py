@@ -30,7 +30,20 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Callable
 
-    from meantime._core.sockets import CoreLoop
+
+class TlsProtocol(sslproto.SSLProtocol):
+    """asyncio's engine, whose transport knows its addresses also when the connection is gone.
+
+    The engine asks the transport beneath, which it forgets at the end. Ours can read an answer and
+    the end of the connection in one turn, so a program that has just connected to a hasty peer
+    would be told that its connection has no address.
+    """
+
+    def connection_made(self, transport: Any) -> None:
+        """Note the addresses, and begin the handshake."""
+        for name in ("sockname", "peername"):
+            self._extra[name] = transport.get_extra_info(name)
+        super().connection_made(transport)
 
 
 @dataclass(frozen=True)
@@ -45,13 +58,13 @@ class Tls:
 
     def protocol(
         self,
-        loop: CoreLoop,
+        loop: asyncio.AbstractEventLoop,
         inner: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None = None,
         tells_connection: bool = True,
     ) -> Any:
         """Return a protocol for the plain transport that carries `inner` inside TLS."""
-        engine: Any = sslproto.SSLProtocol  # its timeouts may be fractions, whatever typeshed says
+        engine: Any = TlsProtocol  # its timeouts may be fractions, whatever typeshed says
         return engine(
             loop,
             inner,
@@ -66,7 +79,7 @@ class Tls:
         )
 
     def wrap_factory(
-        self, loop: CoreLoop, protocol_factory: Callable[[], asyncio.BaseProtocol]
+        self, loop: asyncio.AbstractEventLoop, protocol_factory: Callable[[], asyncio.BaseProtocol]
     ) -> Callable[[], asyncio.BaseProtocol]:
         """Return a protocol factory for plain connections, each with TLS and a protocol inside."""
         return lambda: self.protocol(loop, protocol_factory())

@@ -1,5 +1,5 @@
 """The seam: a poller says when a descriptor is ready; what to do then is its watcher's business."""
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cpdef enum Trigger:
     ONCE = 0     # one event, then silence until the next watch
@@ -14,10 +14,10 @@ cdef class Watcher:
 cdef struct Slot:
     void *watcher                 # a strong reference, or NULL
     uint32_t generation           # in each event; one of an earlier generation is a stranger's
-    uint32_t events
-    Trigger trigger
-    bint armed                    # the kernel was asked and has not given its last answer
-    bint registered               # epoll: the kernel may hold an entry; a hint, never relied on
+    uint16_t events
+    uint8_t trigger
+    uint8_t armed                 # the kernel was asked and has not given its last answer
+    uint8_t registered            # epoll: the kernel may hold an entry; a hint, never relied on
 
 cdef class Poller:
     cdef object unused            # makes the type one that the garbage collector visits

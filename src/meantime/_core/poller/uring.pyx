@@ -180,12 +180,12 @@ cdef class UringPoller(Poller):
         )
 
     cdef int flush(self) except -1:
-        cdef int rounds
+        cdef int _round
         if self.owner != PyThread_get_thread_ident():
             return 0
         # One call may leave work of its own making behind: a request that just became ready and
         # is removed needs a second one.
-        for rounds in range(FLUSH_ROUNDS_MAX):
+        for _round in range(FLUSH_ROUNDS_MAX):
             if not self.ring.pending() and not self.ring.kernel_has_work():
                 break
             self.submit()

@@ -1,0 +1,1 @@
+# Everything here is called by other compiled modules only.

@@ -1,0 +1,3 @@
+from meantime._core.poller.contract import Poller
+
+class UringPoller(Poller): ...

@@ -1,0 +1,26 @@
+from asyncio import BaseProtocol, Future
+from collections.abc import Iterable
+from socket import socket
+from typing import Any
+
+from meantime._core.endpoint import Endpoint
+from meantime._core.loop import Loop
+
+class StreamTransport(Endpoint):
+    _start_tls_compatible: bool
+    def __init__(
+        self,
+        loop: Loop,
+        sock: socket,
+        protocol: BaseProtocol,
+        waiter: Future[None] | None = None,
+        extra: dict[str, Any] | None = None,
+        server: Any = None,
+    ) -> None: ...
+    def is_reading(self) -> bool: ...
+    def pause_reading(self) -> None: ...
+    def resume_reading(self) -> None: ...
+    def write(self, data: bytes | bytearray | memoryview[Any]) -> None: ...
+    def writelines(self, list_of_data: Iterable[bytes | bytearray | memoryview[Any]]) -> None: ...
+    def write_eof(self) -> None: ...
+    def can_write_eof(self) -> bool: ...

@@ -1,0 +1,96 @@
+"""What every test gets: a loop on each poller, and a check that the test cleaned up.
+
+``backend`` names each poller in turn, ``loop`` is a fresh event loop on it. Whatever a test opened,
+started or scheduled must be gone when it ends: a descriptor, thread or task that stays is an error
+of that test, not of a later one.
+"""
+
+import asyncio
+import functools
+import gc
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import meantime
+
+# Threads that may outlive a test, by the start of their name.
+LASTING_THREADS = ("pytest_timeout",)
+
+
+@functools.cache
+def why_unavailable(backend):
+    """Return why this machine has no such poller, or None where it has."""
+    try:
+        meantime.EventLoop(backend=backend).close()
+    except meantime.BackendError as refusal:
+        return str(refusal)
+    return None
+
+
+@pytest.fixture(params=["io_uring", "epoll"])
+def backend(request):
+    """Each poller this machine has. The same promises are asked of both."""
+    reason = why_unavailable(request.param)
+    if reason is not None:
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.fixture
+def loop(backend):
+    """A fresh event loop on each poller, closed at the end."""
+    loop = meantime.EventLoop(backend=backend)
+    yield loop
+    if not loop.is_closed():
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.run_until_complete(loop.shutdown_default_executor())
+        loop.close()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left():
+    """Fail a test that leaves a descriptor, a thread or a task behind."""
+    fds_before, threads_before = open_descriptors(), set(threading.enumerate())
+    yield
+    # A thread that has been told to end, or a child's pipe, may need a moment more.
+    give_up_at = time.monotonic() + 2.0
+    while left := what_is_left(fds_before, threads_before):
+        if time.monotonic() > give_up_at:
+            pytest.fail("the test left behind: " + "; ".join(left), pytrace=False)
+        gc.collect()
+        time.sleep(0.01)
+
+
+def open_descriptors():
+    """Return what each open descriptor of this process refers to."""
+    descriptors = {}
+    for entry in os.listdir("/proc/self/fd"):  # noqa: PTH208  Path would open more descriptors
+        try:
+            descriptors[int(entry)] = str(Path(f"/proc/self/fd/{entry}").readlink())
+        except FileNotFoundError:
+            pass  # the descriptor of this very listing
+    return descriptors
+
+
+def what_is_left(fds_before, threads_before):
+    """Return one phrase for each descriptor, thread and task that was not there before."""
+    left = [
+        f"descriptor {fd} ({target})"
+        for fd, target in open_descriptors().items()
+        if fds_before.get(fd) != target
+    ]
+    left += [
+        f"thread {thread.name}"
+        for thread in threading.enumerate()
+        if thread not in threads_before and not thread.name.startswith(LASTING_THREADS)
+    ]
+    left += [
+        f"task {task!r}"
+        for task in gc.get_objects()
+        if type(task) is asyncio.Task and not task.done()
+    ]
+    return left

@@ -1,0 +1,140 @@
+"""Each example is run as a beginner runs it, and on both pollers."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MEANTIME_RUN = ["-m", "meantime", "run"]
+
+pytestmark = pytest.mark.slow
+
+
+def run(script, *arguments, before=(), backend=None):
+    """Run an example, and return what it printed and the seconds it took."""
+    environment = os.environ | ({"MEANTIME_BACKEND": backend} if backend else {})
+    started = time.monotonic()
+    completed = subprocess.run(
+        [sys.executable, *before, str(EXAMPLES / script), *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    took_s = time.monotonic() - started
+    assert completed.returncode == 0, completed.stderr
+    return completed.stdout, took_s
+
+
+def start(script, *arguments, backend):
+    """Start an example that goes on until it is told to end."""
+    return subprocess.Popen(
+        [sys.executable, "-u", str(EXAMPLES / script), *arguments],
+        env=os.environ | {"MEANTIME_BACKEND": backend},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return sock.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("script", "lines"),
+    [
+        (
+            "first_steps.py",
+            ["Start fetching", "End fetching", "The result is {'data': 1}"],
+        ),
+        (
+            "kitchen.py",
+            [
+                "soup: on the stove",
+                "potatoes: on the stove",
+                "eggs: on the stove",
+                "eggs: ready after 1 s",
+                "soup: ready after 2 s",
+                "potatoes: ready after 3 s",
+                "Served: soup, potatoes, eggs",
+                "One by one this takes 6 s. Together it took 3 s.",
+            ],
+        ),
+    ],
+)
+def test_plain_asyncio_prints_the_same_with_and_without_meantime(script, lines, backend):
+    """The command line promises that an asyncio program runs unchanged."""
+    plain, _ = run(script)
+    on_meantime, _ = run(script, before=MEANTIME_RUN, backend=backend)
+    assert plain.splitlines() == lines
+    # meantime's own report goes to the other stream, so that a program's output stays its own.
+    assert on_meantime.splitlines() == lines
+
+
+def test_three_dishes_take_as_long_as_the_slowest(backend):
+    _, took_s = run("kitchen.py", before=MEANTIME_RUN, backend=backend)
+    assert 3.0 <= took_s < 5.0
+
+
+def test_pages_fetched_at_once_come_sooner(backend):
+    """Forty pages of 50 ms each take 2 s one by one, and must not when they are asked together."""
+    printed, _ = run("fetch_many.py", "--requests", "40", backend=backend)
+    seconds = [float(found) for found in re.findall(r"40 pages in ([\d.]+) s", printed)]
+    assert len(seconds) == 2
+    assert seconds[0] >= 2.0
+    assert 0.05 <= seconds[1] < seconds[0] / 2
+    assert "The pages are the same." in printed
+
+
+def test_the_conversation_is_always_the_same(backend):
+    printed, _ = run("chat.py", backend=backend)
+    assert [line.strip() for line in printed.splitlines()] == [
+        "Ada hears  * Ada comes in",
+        "Brian hears  * Brian comes in",
+        "Ada hears  * Brian comes in",
+        "Chiara hears  * Chiara comes in",
+        "Ada hears  * Chiara comes in",
+        "Brian hears  * Chiara comes in",
+        "Brian hears  Ada: Shall we have lunch?",
+        "Chiara hears  Ada: Shall we have lunch?",
+        "Ada hears  Chiara: In the meantime, yes.",
+        "Brian hears  Chiara: In the meantime, yes.",
+        "Ada hears  * Chiara leaves",
+        "Brian hears  * Chiara leaves",
+        "Ada hears  * Brian leaves",
+    ]
+
+
+def test_guests_in_programs_of_their_own_can_talk(backend):
+    """This is how a reader of the example uses it: three terminals."""
+    port = str(free_port())
+    with start("chat.py", "serve", port, backend=backend) as server:
+        assert "The room is open" in server.stdout.readline()
+        with (
+            start("chat.py", "join", "127.0.0.1", port, "Ada", backend=backend) as ada,
+            start_after(ada, "* Ada comes in", port, "Brian", backend) as brian,
+        ):
+            assert brian.stdout.readline() == "* Brian comes in\n"
+            assert ada.stdout.readline() == "* Brian comes in\n"
+            print("hello", file=ada.stdin, flush=True)
+            assert brian.stdout.readline() == "Ada: hello\n"
+            ada.stdin.close()
+            assert brian.stdout.readline() == "* Ada leaves\n"
+            brian.stdin.close()
+        assert (ada.returncode, brian.returncode) == (0, 0)
+        server.terminate()
+
+
+def start_after(guest, line, port, name, backend):
+    """Let the next guest in once the one before has heard a line."""
+    assert guest.stdout.readline().strip() == line
+    return start("chat.py", "join", "127.0.0.1", port, name, backend=backend)

@@ -1,0 +1,290 @@
+"""Connections that this side begins, or takes over."""
+
+import asyncio
+import errno
+import socket
+import sys
+
+import pytest
+
+FREE = ("127.0.0.1", 0)
+
+
+@pytest.fixture
+def listener():
+    """A listening socket that accepts by itself, up to its backlog."""
+    with socket.create_server(FREE) as sock:
+        yield sock
+
+
+@pytest.fixture
+def refusing():
+    """An address where nobody listens; it is kept, so that nobody can begin to."""
+    with socket.socket() as sock:
+        sock.bind(FREE)
+        yield sock.getsockname()
+
+
+def connect(loop, *arguments, **options):
+    """Connect, close again, and return the transport and protocol."""
+
+    async def session():
+        transport, protocol = await loop.create_connection(asyncio.Protocol, *arguments, **options)
+        peer = transport.get_extra_info("peername")
+        transport.close()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        return peer, protocol
+
+    return loop.run_until_complete(session())
+
+
+def test_a_host_and_a_port_are_enough(loop, listener):
+    peer, protocol = connect(loop, *listener.getsockname())
+    assert peer == listener.getsockname()
+    assert type(protocol) is asyncio.Protocol
+
+
+def test_a_name_is_looked_up(loop, listener):
+    peer, _ = connect(loop, "localhost", listener.getsockname()[1], family=socket.AF_INET)
+    assert peer == listener.getsockname()
+
+
+def test_happy_eyeballs_finds_the_family_that_answers(loop, listener, monkeypatch):
+    port = listener.getsockname()[1]
+    tcp = (socket.SOCK_STREAM, socket.IPPROTO_TCP, "")
+
+    async def two_families(*arguments, **options):
+        return [
+            (socket.AF_INET6, *tcp, ("::1", port, 0, 0)),
+            (socket.AF_INET, *tcp, ("127.0.0.1", port)),
+        ]
+
+    monkeypatch.setattr(loop, "getaddrinfo", two_families)
+    peer, _ = connect(loop, "both.example", port, happy_eyeballs_delay=60)
+    assert peer == listener.getsockname()
+
+
+def test_the_local_address_can_be_chosen(loop, listener):
+    with socket.socket() as probe:
+        probe.bind(FREE)
+        local = probe.getsockname()
+
+    async def session():
+        transport, _ = await loop.create_connection(
+            asyncio.Protocol, *listener.getsockname(), local_addr=local
+        )
+        name = transport.get_extra_info("sockname")
+        transport.close()
+        await asyncio.sleep(0)
+        return name
+
+    assert loop.run_until_complete(session()) == local
+
+
+def test_a_local_address_in_use_is_named_in_the_error(loop, listener):
+    with socket.create_server(FREE) as taken:
+        local = taken.getsockname()
+        with pytest.raises(OSError, match="error while attempting to bind on address") as caught:
+            connect(loop, *listener.getsockname(), local_addr=local)
+    assert caught.value.errno == errno.EADDRINUSE
+
+
+def test_a_local_address_of_another_family_is_refused(loop, listener, monkeypatch):
+    async def other_family(*arguments, **options):
+        return [(socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0))]
+
+    monkeypatch.setattr(loop, "getaddrinfo", other_family)
+    with pytest.raises(OSError, match="no matching local address with family="):
+        connect(loop, *listener.getsockname(), local_addr=("local.example", 0))
+
+
+def test_a_connected_socket_can_be_given(loop, listener):
+    sock = socket.create_connection(listener.getsockname())
+    peer, _ = connect(loop, sock=sock)
+    assert peer == listener.getsockname()
+
+
+def test_a_refused_connection_is_an_error(loop, refusing):
+    with pytest.raises(ConnectionRefusedError, match="Connect call failed"):
+        connect(loop, *refusing)
+
+
+def test_all_errors_come_as_a_group(loop, refusing):
+    with pytest.raises(ExceptionGroup) as caught:
+        connect(loop, *refusing, all_errors=True)
+    assert [type(error) for error in caught.value.exceptions] == [ConnectionRefusedError]
+
+
+def test_different_errors_are_joined_in_one(loop, monkeypatch):
+    async def two_addresses(*arguments, **options):
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, 1)) for host in "ab"]
+
+    async def fail(sock, address):
+        raise OSError(f"no {address[0]}")
+
+    monkeypatch.setattr(loop, "getaddrinfo", two_addresses)
+    monkeypatch.setattr(loop, "sock_connect", fail)
+    with pytest.raises(OSError, match="Multiple exceptions: no a, no b"):
+        connect(loop, "both.example", 1)
+
+
+def test_a_name_without_addresses_is_an_error(loop, monkeypatch):
+    async def no_addresses(*arguments, **options):
+        return []
+
+    monkeypatch.setattr(loop, "getaddrinfo", no_addresses)
+    with pytest.raises(OSError, match="returned empty list"):
+        connect(loop, "none.example", 1)
+
+
+def test_a_failing_protocol_factory_closes_the_socket(loop, listener):
+    def fail():
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        loop.run_until_complete(loop.create_connection(fail, *listener.getsockname()))
+
+
+def test_cancelling_a_connection_attempt_closes_its_socket(loop, monkeypatch):
+    async def never(sock, address):
+        await loop.create_future()
+
+    async def session():
+        task = asyncio.create_task(loop.create_connection(asyncio.Protocol, "127.0.0.1", 1))
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    monkeypatch.setattr(loop, "sock_connect", never)
+    loop.run_until_complete(session())
+
+
+def test_an_error_keeps_no_circle_of_references_alive(loop, refusing):
+    """Sockets and frames would wait for the collector."""
+    try:
+        connect(loop, *refusing)
+    except OSError as error:
+        caught = error
+    frames, traceback = [], caught.__traceback__
+    while traceback is not None:
+        frames.append(traceback.tb_frame)
+        traceback = traceback.tb_next
+    holders = [
+        f for f in frames if f.f_code.co_filename != __file__ and caught in f.f_locals.values()
+    ]
+    del frames, traceback
+    assert holders == []
+
+
+SSL_NEEDED = "is only meaningful with ssl"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "host and port was not specified and no sock specified"),
+        ({"host": "h", "server_hostname": "x"}, f"server_hostname {SSL_NEEDED}"),
+        ({"host": "h", "ssl_handshake_timeout": 1}, f"ssl_handshake_timeout {SSL_NEEDED}"),
+        ({"host": "h", "ssl_shutdown_timeout": 1}, f"ssl_shutdown_timeout {SSL_NEEDED}"),
+        ({"ssl": True}, "You must set server_hostname when using ssl without a host"),
+    ],
+)
+def test_contradictions_are_refused(loop, options, message):
+    with pytest.raises(ValueError, match=message):
+        connect(loop, **options)
+
+
+def test_a_socket_and_a_host_are_one_too_many(loop):
+    with (
+        socket.socket() as sock,
+        pytest.raises(ValueError, match="host/port and sock can not be specified"),
+    ):
+        connect(loop, "127.0.0.1", 1, sock=sock)
+
+
+def test_a_datagram_socket_is_no_stream(loop):
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as sock,
+        pytest.raises(ValueError, match="A Stream Socket was expected"),
+    ):
+        connect(loop, sock=sock)
+
+
+def test_an_accepted_socket_can_be_taken_over(loop, listener):
+    class Echo(asyncio.Protocol):
+        def connection_made(self, transport):
+            self.transport = transport
+
+        def data_received(self, data):
+            self.transport.write(data)
+
+    async def session():
+        with socket.create_connection(listener.getsockname()) as client:
+            accepted, _ = listener.accept()
+            transport, _ = await loop.connect_accepted_socket(Echo, accepted)
+            client.setblocking(False)
+            await loop.sock_sendall(client, b"hello")
+            echoed = await loop.sock_recv(client, 100)
+            transport.close()
+            await asyncio.sleep(0)
+            return echoed
+
+    assert loop.run_until_complete(session()) == b"hello"
+
+
+# --- Unix sockets ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [str, bytes, lambda path: path])
+def test_a_unix_socket_is_found_by_any_kind_of_path(loop, tmp_path, kind):
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        given = kind(path) if kind is not bytes else bytes(path)
+
+        async def session():
+            transport, _ = await loop.create_unix_connection(asyncio.Protocol, given)
+            transport.close()
+            await asyncio.sleep(0)
+
+        loop.run_until_complete(session())
+
+
+def test_a_path_where_nobody_listens_is_an_error(loop, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        loop.run_until_complete(
+            loop.create_unix_connection(asyncio.Protocol, str(tmp_path / "none"))
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "no path and sock were specified"),
+        ({"path": "x", "ssl": True}, "you have to pass server_hostname when using ssl"),
+        ({"path": "x", "server_hostname": "x"}, f"server_hostname {SSL_NEEDED}"),
+        ({"path": "x", "ssl_handshake_timeout": 1}, f"ssl_handshake_timeout {SSL_NEEDED}"),
+    ],
+)
+def test_contradictions_about_paths_are_refused(loop, options, message):
+    with pytest.raises(ValueError, match=message):
+        loop.run_until_complete(loop.create_unix_connection(asyncio.Protocol, **options))
+
+
+def test_an_internet_socket_is_no_unix_socket(loop):
+    with (
+        socket.socket() as sock,
+        pytest.raises(ValueError, match="A UNIX Domain Stream Socket was expected"),
+    ):
+        loop.run_until_complete(loop.create_unix_connection(asyncio.Protocol, sock=sock))
+
+
+# --- What comes later -----------------------------------------------------------------------------
+
+
+def test_what_is_not_there_yet_says_what_to_do_instead(loop):
+    with pytest.raises(NotImplementedError, match=r"Use asyncio\.to_thread"):
+        loop.run_until_complete(asyncio.create_subprocess_exec(sys.executable))

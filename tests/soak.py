@@ -1,0 +1,251 @@
+"""Keep a loop busy with everything at once for a while, and see that nothing is lost or left.
+
+    python tests/soak.py --seconds 30 --backend epoll --seed 7
+
+Clients of every temper (polite, abrupt, cancelled half-way, silent) talk to an echo server over TCP
+and Unix sockets, others send datagrams, set timers and call in from threads. Each checks what it
+gets back. At the end no descriptor and no task may be left, and memory must not have grown much.
+Without --backend both pollers are tried, for half of the time each.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import meantime
+
+CLIENTS = 40
+# What a run may grow after its warm-up. A leak of one small object per connection exceeds it soon.
+GROWTH_BYTES_MAX = 24 * 1024 * 1024
+WARM_UP_PART = 0.3
+
+
+class WrongError(Exception):
+    """Something came back that should not have, or did not come."""
+
+
+# --- The server -----------------------------------------------------------------------------------
+
+
+async def echo(reader, writer):
+    try:
+        while data := await reader.read(65_536):
+            writer.write(data)
+            await writer.drain()
+    except ConnectionError:
+        pass  # an abrupt client
+    finally:
+        writer.close()
+
+
+class EchoDatagrams(asyncio.DatagramProtocol):
+    """Send each datagram back to where it came from."""
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def datagram_received(self, data, addr):
+        self.transport.sendto(data, addr)
+
+
+class Answers(asyncio.DatagramProtocol):
+    """Hand over what arrives, one datagram after the other."""
+
+    def __init__(self):
+        self.arrived = asyncio.Queue()
+
+    def datagram_received(self, data, addr):
+        self.arrived.put_nowait(data)
+
+
+# --- The clients: each does one short thing -------------------------------------------------------
+
+
+class World:
+    """Where the servers are, and the dice."""
+
+    def __init__(self, seed, directory):
+        self.dice = random.Random(seed)
+        self.path = str(Path(directory) / "echo.sock")
+        self.port = self.datagram_port = 0
+
+    async def connect(self):
+        if self.dice.random() < 0.5:
+            return await asyncio.open_connection("127.0.0.1", self.port)
+        return await asyncio.open_unix_connection(self.path)
+
+    def message(self):
+        size = self.dice.choice([1, 10, 1000, 70_000, 400_000])
+        return self.dice.randbytes(size)
+
+
+async def polite(world):
+    """Send and receive a few messages, then close and wait for the end."""
+    reader, writer = await world.connect()
+    try:
+        for _ in range(world.dice.randrange(1, 6)):
+            message = world.message()
+            writer.write(message)
+            answer, _ = await asyncio.gather(reader.readexactly(len(message)), writer.drain())
+            if answer != message:
+                raise WrongError(f"{len(message)} bytes came back changed")
+        writer.write_eof()
+        if await reader.read():
+            raise WrongError("bytes came after the last answer")
+    finally:
+        writer.close()
+    await writer.wait_closed()
+
+
+async def abrupt(world):
+    """Send, and vanish without reading."""
+    _, writer = await world.connect()
+    writer.write(world.message())
+    if world.dice.random() < 0.5:
+        await asyncio.sleep(0)
+    writer.transport.abort()
+
+
+async def cancelled(world):
+    """Be cancelled wherever the time happens to run out."""
+    try:
+        async with asyncio.timeout(world.dice.random() * 0.02):
+            await polite(world)
+            await asyncio.Event().wait()
+    except TimeoutError:
+        pass
+
+
+async def datagrams(world):
+    """Send datagrams one after the other; loopback loses none of these."""
+    loop = asyncio.get_running_loop()
+    address = ("127.0.0.1", world.datagram_port)
+    transport, answers = await loop.create_datagram_endpoint(Answers, remote_addr=address)
+    try:
+        for _ in range(5):
+            message = world.dice.randbytes(world.dice.randrange(1, 1400))
+            transport.sendto(message)
+            if await answers.arrived.get() != message:
+                raise WrongError("a datagram came back changed")
+    finally:
+        transport.close()
+
+
+async def timers(world):
+    """Set timers, drop half of them, and see that the others come in order and never early."""
+    loop, fired = asyncio.get_running_loop(), []
+    started = loop.time()
+    delays = [world.dice.random() * 0.05 for _ in range(50)]
+    handles = [loop.call_later(delay, fired.append, number) for number, delay in enumerate(delays)]
+    for handle in handles[::2]:
+        handle.cancel()
+    await asyncio.sleep(0.06)
+    if fired != sorted(range(1, len(delays), 2), key=lambda number: handles[number].when()):
+        raise WrongError("timers came out of order, or not at all")
+    if loop.time() - started < 0.06:
+        raise WrongError("a sleep ended early")
+
+
+async def threads(world):
+    """Call in from another thread, and run something in the executor."""
+    loop, called = asyncio.get_running_loop(), asyncio.Event()
+    await asyncio.to_thread(loop.call_soon_threadsafe, called.set)
+    await called.wait()
+
+
+TEMPERS = [polite, polite, polite, abrupt, cancelled, datagrams, timers, threads]
+
+
+# --- The run --------------------------------------------------------------------------------------
+
+
+async def keep_busy(world, until, done):
+    """Play one temper after the other until the time is over."""
+    while time.monotonic() < until:
+        temper = world.dice.choice(TEMPERS)
+        async with asyncio.timeout(20):
+            await temper(world)
+        done[temper.__name__] += 1
+
+
+async def soak(world, seconds):
+    """Run the servers and all clients, and return what was done and how much memory grew."""
+    loop = asyncio.get_running_loop()
+    tcp = await asyncio.start_server(echo, "127.0.0.1", 0)
+    world.port = tcp.sockets[0].getsockname()[1]
+    unix = await asyncio.start_unix_server(echo, world.path)
+    udp, _ = await loop.create_datagram_endpoint(EchoDatagrams, local_addr=("127.0.0.1", 0))
+    world.datagram_port = udp.get_extra_info("sockname")[1]
+
+    done = Counter()
+
+    async def for_some_time(seconds):
+        until = time.monotonic() + seconds
+        async with asyncio.TaskGroup() as group:
+            for _ in range(CLIENTS):
+                group.create_task(keep_busy(world, until, done))
+        gc.collect()
+        return resident_bytes()
+
+    async with tcp, unix:
+        before = await for_some_time(seconds * WARM_UP_PART)
+        after = await for_some_time(seconds * (1 - WARM_UP_PART))
+    udp.close()
+    await asyncio.sleep(0.1)
+    left = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    if left:
+        raise WrongError(f"{len(left)} tasks are left, such as {left[0]!r}")
+    return done, after - before
+
+
+def resident_bytes():
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_descriptors():
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  Path would open more descriptors
+
+
+def run(backend, seconds, seed):
+    """Soak one poller, and print what happened."""
+    fds_before, troubles = open_descriptors(), []
+    with tempfile.TemporaryDirectory() as directory:
+        loop = meantime.EventLoop(backend=backend)
+        loop.set_exception_handler(lambda _, context: troubles.append(context))
+        with asyncio.Runner(loop_factory=lambda: loop) as runner:
+            done, growth_bytes = runner.run(soak(World(seed, directory), seconds))
+    if troubles:
+        raise WrongError(f"the loop reported {len(troubles)} troubles, such as {troubles[0]}")
+    if open_descriptors() != fds_before:
+        raise WrongError(f"{open_descriptors() - fds_before} descriptors are left")
+    if growth_bytes > GROWTH_BYTES_MAX:
+        raise WrongError(f"memory grew by {growth_bytes / 2**20:.0f} MiB after the warm-up")
+    counts = ", ".join(f"{count} {name}" for name, count in sorted(done.items()))
+    print(f"{backend}: {counts}; memory {growth_bytes / 2**20:+.1f} MiB", flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=30, help="for how long in all (30)")
+    parser.add_argument("--backend", choices=["io_uring", "epoll"], help="only this poller")
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6), help="of the dice")
+    arguments = parser.parse_args()
+    backends = [arguments.backend] if arguments.backend else ["io_uring", "epoll"]
+    print(f"soaking for {arguments.seconds:g} s, seed {arguments.seed}", flush=True)
+    for backend in backends:
+        try:
+            run(backend, arguments.seconds / len(backends), arguments.seed)
+        except WrongError as wrong:
+            sys.exit(f"{backend}, seed {arguments.seed}: {wrong}")
+
+
+if __name__ == "__main__":
+    main()
