@@ -1,8 +1,8 @@
 """How much memory does a connection hold that has been used once and is idle now?
 
-The growth of the server's own memory (PSS) from its first hundred connections to all of them,
-for each connection. The kernel's buffers are not in it. Each process raises its limit of open
-files as far as it may.
+The growth of the server's own memory (PSS) from its first connections, one in fifty, to all of
+them, for each connection. The kernel's buffers are not in it. Each process raises its limit of
+open files as far as it may.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from echo_tcp import start_protocol
 from harness import report
 from network import Words, loadgen_command, network_command_line, serve
 
-FIRST = 100
-"""What a loop allocates once, for all connections, is there after these."""
+FIRST_PART = 1 / 50
+"""What a loop allocates once, for all connections, is there after this part of them."""
 
 SPARE_DESCRIPTORS = 100
 
@@ -50,17 +50,18 @@ def main() -> None:
     parser = network_command_line(__doc__)
     parser.set_defaults(connections=5000)
     options = parser.parse_args()
-    total = max(allowed(options.connections), FIRST + 1)
+    total = max(allowed(options.connections), 2)
+    first = max(int(total * FIRST_PART), 1)
 
     def work(target: Words, server_pid: int) -> dict[str, float]:
         command = loadgen_command(target, "--mode", "hold", "--connections", total)
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as client:
-            hold(client, FIRST)
+            hold(client, first)
             before = memory_bytes(server_pid)
             hold(client, total)
             after = memory_bytes(server_pid)
-        grown = {name: (after[name] - before[name]) / (total - FIRST) for name in after}
+        grown = {name: (after[name] - before[name]) / (total - first) for name in after}
         return {"bytes": grown["Pss"], "rss_bytes": grown["Rss"], "connections": total}
 
     report(options.loop, **serve(options.loop, "tcp", start_protocol, work))

@@ -234,12 +234,15 @@ cdef class StreamTransport(Endpoint):
             return self.read_failed()
         if self.state != OPEN or self.paused:
             return 0
+        if count == room:
+            return 1
         # Fewer bytes than there was room for: nothing is left, and what comes next is a new edge.
-        # But the end of the stream has had its edge already, so it is read for.
-        if count < room and not self.hung_up:
-            self.has_unread = False
-            return 0
-        return 1
+        # But the end of the stream has had its edge already, so it must be read for. Not now: as
+        # in asyncio, callbacks that the data caused run before the end is told.
+        self.has_unread = self.hung_up
+        if self.hung_up:
+            self.read_later()
+        return 0
 
     cdef int end_of_stream(self) except -1:
         self.has_unread = False
