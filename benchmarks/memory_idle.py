@@ -1,6 +1,6 @@
 """How much memory does a connection hold that has been used once and is idle now?
 
-The growth of the server's own memory (PSS) from its first connections, one in fifty, to all of
+The growth of the server's resident memory from its first connections, one in fifty, to all of
 them, for each connection. The kernel's buffers are not in it. Each process raises its limit of
 open files as far as it may.
 """
@@ -22,7 +22,11 @@ SPARE_DESCRIPTORS = 100
 
 
 def memory_bytes(pid: int) -> dict[str, int]:
-    """Return the resident (`Rss`) and the proportional (`Pss`) memory of a process."""
+    """Return the resident (`Rss`) and the proportional (`Pss`) memory of a process.
+
+    The proportional one also changes when another process begins or ends that shares a library,
+    so it is only reported.
+    """
     lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     fields = {line.split(":")[0]: int(line.split()[1]) * 1024 for line in lines}
     return {name: fields[name] for name in ("Rss", "Pss")}
@@ -62,7 +66,7 @@ def main() -> None:
             hold(client, total)
             after = memory_bytes(server_pid)
         grown = {name: (after[name] - before[name]) / (total - first) for name in after}
-        return {"bytes": grown["Pss"], "rss_bytes": grown["Rss"], "connections": total}
+        return {"bytes": grown["Rss"], "pss_bytes": grown["Pss"], "connections": total}
 
     report(options.loop, **serve(options.loop, "tcp", start_protocol, work))
 

@@ -107,7 +107,7 @@ def finish(
     axes.set_xscale("log")
     axes.set_xticks(marks, [f"{mark:g}" for mark in marks])
     axes.minorticks_off()
-    axes.set_xlim(marks[0] / 1.15, best * 1.35)
+    axes.set_xlim(marks[0] / 1.35, best * 1.35)
     axes.set_yticks(ticks, [label(question) for question in rows], fontsize=9)
     axes.set_ylim(bottom, -GAP_INCHES)
     axes.tick_params(axis="y", length=0)

@@ -39,6 +39,7 @@ cdef class Queue:
     cdef Py_ssize_t count
 
     cdef int grow(self) except -1
+    cdef void swap(self, Queue other) noexcept
     cdef void clear(self)
 
     cdef inline int push(self, Handle handle) except -1:

@@ -51,7 +51,7 @@ cdef class Scheduler:
         return 0
 
 
-@cython.freelist(2048)
+@cython.freelist(8192)
 cdef class Handle:
     """A callback that will run once; what `call_soon` returns.
 
@@ -216,6 +216,13 @@ cdef class Queue:
         self.mask = size - 1
         return 0
 
+    cdef void swap(self, Queue other) noexcept:
+        """Exchange the contents of two queues, however long."""
+        self.items, other.items = other.items, self.items
+        self.mask, other.mask = other.mask, self.mask
+        self.head, other.head = other.head, self.head
+        self.count, other.count = other.count, self.count
+
     cdef void clear(self):
         while self.count:
             self.pop()
@@ -274,6 +281,8 @@ cdef class Inbox:
             return 0
         pthread_mutex_lock(&self.lock)
         try:
+            if ready.count == 0:
+                self.arrived.swap(ready)
             while self.arrived.count:
                 ready.push(self.arrived.pop())
         finally:

@@ -4,7 +4,7 @@ from meantime._core.kernel cimport epoll_event
 from meantime._core.poller.contract cimport Poller
 
 cdef enum:
-    EVENTS_MAX = 256
+    EVENTS_MAX = 1024
 
 cdef class EpollPoller(Poller):
     cdef int epoll_fd
