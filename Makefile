@@ -68,7 +68,7 @@ $(VENV)/.python:
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	@touch $@
 
-$(VENV)/.build: pyproject.toml meson.options $(VENV)/.python
+$(VENV)/.build: pyproject.toml $(VENV)/.python
 	$(BIN)/python -m pip install --quiet --group build
 	$(BIN)/python -m pip install --quiet --no-build-isolation --config-settings=build-dir=$(BUILD_DIR) --editable .
 	@touch $@

@@ -193,7 +193,9 @@ cdef class Loop(Scheduler):
         cdef int event_count
         if self.spin_ns and self.last_wait_ns < self.spin_ns and self.spin(timeout_ns):
             return 0
-        if not self.inbox.fall_asleep():
+        if not self.inbox.fall_asleep() or self.ready.count:
+            # The second: a signal's handler ran meanwhile, in a time() that is Python code.
+            self.inbox.wake_up()
             self._poller.wait(0)
             return 0
         if not self.spin_ns and not self.observed:
@@ -401,7 +403,7 @@ cdef class Loop(Scheduler):
 
     def _watch_count(self):
         """Return how many descriptors are watched, without the loop's own."""
-        return self._poller.count_armed() - (not self.closed)
+        return 0 if self.closed else self._poller.count_armed() - 1
 
     cdef char *scratch_buffer(self) except NULL:
         if self.scratch == NULL:

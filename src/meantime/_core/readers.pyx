@@ -256,7 +256,11 @@ cdef class ReaderLoop(SchedulingLoop):
         return watcher.settle()
 
     cdef int check_free(self, int fd) except -1:
-        cdef Watcher watcher = self._poller.watcher_of(fd)
+        cdef Watcher watcher
+        if self._poller is None:
+            # Its __init__ failed, or has not run: nothing is used.
+            return 0
+        watcher = self._poller.watcher_of(fd)
         if watcher is None or isinstance(watcher, DescriptorWatcher):
             return 0
         if isinstance(watcher, LoopWatcher):
