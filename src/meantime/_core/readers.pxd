@@ -14,6 +14,8 @@ cdef class DescriptorWatcher(LoopWatcher):
     cdef bint has_level(self) noexcept
 
 cdef class ReaderLoop(SchedulingLoop):
+    cdef int set_callback(self, int fd, bint to_write, object callback, tuple args) except -1
+    cdef bint drop_callback(self, int fd, bint to_write) except -1
     cdef DescriptorWatcher watcher_for(self, int fd)
     cdef object wait_for(self, int fd, bint to_write)
     cdef int forget_waiter(self, int fd, object waiter) except -1

@@ -129,66 +129,64 @@ cdef class ReaderLoop(SchedulingLoop):
             RuntimeError: a transport uses the descriptor.
             PermissionError: it is a file or a folder.
         """
-        cdef int number = descriptor_of(fd)
-        cdef Handle handle = self.callback_handle(callback, args, "add_reader")
-        self.check_free(number)
-        check_pollable(number)
-        cdef DescriptorWatcher watcher = self.watcher_for(number)
-        cdef Handle earlier = watcher.reader
-        watcher.reader = handle
-        watcher.armed_for = 0
-        watcher.settle()
-        if earlier is not None:
-            earlier.cancel()
+        self.set_callback(descriptor_of(fd), False, callback, args)
 
     def add_writer(self, fd, callback, *args):
         """Call `callback(*args)` in each turn in which `fd` can be written to.
 
         Takes the place of an earlier writer of the same descriptor. Raises what `add_reader` does.
         """
-        cdef int number = descriptor_of(fd)
-        cdef Handle handle = self.callback_handle(callback, args, "add_writer")
-        self.check_free(number)
-        check_pollable(number)
-        cdef DescriptorWatcher watcher = self.watcher_for(number)
-        cdef Handle earlier = watcher.writer
-        watcher.writer = handle
+        self.set_callback(descriptor_of(fd), True, callback, args)
+
+    def remove_reader(self, fd):
+        """Stop calling the reader of `fd`. Returns whether there was one."""
+        return self.drop_callback(descriptor_of(fd), False)
+
+    def remove_writer(self, fd):
+        """Stop calling the writer of `fd`. Returns whether there was one."""
+        return self.drop_callback(descriptor_of(fd), True)
+
+    cdef int set_callback(self, int fd, bint to_write, object callback, tuple args) except -1:
+        cdef DescriptorWatcher watcher
+        cdef Handle earlier
+        cdef Handle handle = self.callback_handle(
+            callback, args, "add_writer" if to_write else "add_reader")
+        self.check_free(fd)
+        check_pollable(fd)
+        watcher = self.watcher_for(fd)
+        if to_write:
+            earlier = watcher.writer
+            watcher.writer = handle
+        else:
+            earlier = watcher.reader
+            watcher.reader = handle
+        # Asked for anew even if nothing seems to change: the descriptor may have been closed and
+        # its number given out again.
         watcher.armed_for = 0
         watcher.settle()
         if earlier is not None:
             earlier.cancel()
+        return 0
 
-    def remove_reader(self, fd):
-        """Stop calling the reader of `fd`. Returns whether there was one."""
-        cdef int number = descriptor_of(fd)
-        self.check_free(number)
+    cdef bint drop_callback(self, int fd, bint to_write) except -1:
+        cdef DescriptorWatcher watcher
+        cdef Handle earlier
+        self.check_free(fd)
         if self.closed:
             return False
-        watcher = self._poller.watcher_of(number)
-        if not isinstance(watcher, DescriptorWatcher):
+        found = self._poller.watcher_of(fd)
+        if not isinstance(found, DescriptorWatcher):
             return False
-        cdef Handle earlier = (<DescriptorWatcher>watcher).reader
+        watcher = found
+        if to_write:
+            earlier = watcher.writer
+            watcher.writer = None
+        else:
+            earlier = watcher.reader
+            watcher.reader = None
         if earlier is None:
             return False
-        (<DescriptorWatcher>watcher).reader = None
-        (<DescriptorWatcher>watcher).settle()
-        earlier.cancel()
-        return True
-
-    def remove_writer(self, fd):
-        """Stop calling the writer of `fd`. Returns whether there was one."""
-        cdef int number = descriptor_of(fd)
-        self.check_free(number)
-        if self.closed:
-            return False
-        watcher = self._poller.watcher_of(number)
-        if not isinstance(watcher, DescriptorWatcher):
-            return False
-        cdef Handle earlier = (<DescriptorWatcher>watcher).writer
-        if earlier is None:
-            return False
-        (<DescriptorWatcher>watcher).writer = None
-        (<DescriptorWatcher>watcher).settle()
+        watcher.settle()
         earlier.cancel()
         return True
 
@@ -236,6 +234,8 @@ cdef class ReaderLoop(SchedulingLoop):
             if watcher.read_waiters is None:
                 watcher.read_waiters = []
             watcher.read_waiters.append(waiter)
+        # As in set_callback: whoever waits already may wait for a descriptor that was closed.
+        watcher.armed_for = 0
         watcher.settle()
         return waiter
 
