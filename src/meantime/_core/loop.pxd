@@ -55,6 +55,7 @@ cdef class Loop(Scheduler):
     cdef int64_t time_left_ns(self) except -2
     cdef double now_s(self) except? -1.0
     cdef int run_batch(self, Queue queue) except -1
+    cdef int run_one(self, Handle handle) except -1
     cdef int run_observed(self, Handle handle) except -1
     cdef int tell_observers_waited(self, double spent_s, int event_count) except -1
     cdef int send_gathered(self) except -1

@@ -254,15 +254,13 @@ cdef class Loop(Scheduler):
 
     cdef int run_batch(self, Queue queue) except -1:
         cdef Py_ssize_t left = queue.count
-        cdef Handle handle
         while left:
             left -= 1
-            handle = queue.pop()
-            if self.observed:
-                self.run_observed(handle)
-            else:
-                handle.run()
+            self.run_one(queue.pop())
         return 0
+
+    cdef int run_one(self, Handle handle) except -1:
+        return self.run_observed(handle) if self.observed else handle.run()
 
     cdef int run_observed(self, Handle handle) except -1:
         cdef double started_s, spent_s

@@ -74,24 +74,28 @@ cdef bint wake(list waiters) except -1:
 cdef class DescriptorWatcher(LoopWatcher):
     cdef int on_ready(self, unsigned events) except -1:
         cdef list waiters
-        if events & READABLE:
-            if self.reader is not None:
-                self.loop.ready.push(self.reader)
-            if self.read_waiters is not None:
-                waiters = self.read_waiters
-                self.read_waiters = None
-                wake(waiters)
-        if events & WRITABLE:
-            if self.writer is not None:
-                self.loop.ready.push(self.writer)
-            if self.write_waiters is not None:
-                waiters = self.write_waiters
-                self.write_waiters = None
-                wake(waiters)
+        cdef Handle handle
+        if events & READABLE and self.read_waiters is not None:
+            waiters = self.read_waiters
+            self.read_waiters = None
+            wake(waiters)
+        if events & WRITABLE and self.write_waiters is not None:
+            waiters = self.write_waiters
+            self.write_waiters = None
+            wake(waiters)
         if not self.has_level():
             # It was armed for one event, and that has come.
             self.armed_for = 0
-        return self.settle()
+        self.settle()
+        # Callbacks run here and now, as the descriptor's part of the turn. Queued for the next
+        # one, they would come after its look at the descriptor, which would find it ready again.
+        handle = self.reader
+        if events & READABLE and handle is not None:
+            self.loop.run_one(handle)
+        handle = self.writer
+        if events & WRITABLE and handle is not None:
+            self.loop.run_one(handle)
+        return 0
 
     cdef bint has_level(self) noexcept:
         return self.reader is not None or self.writer is not None
