@@ -179,6 +179,17 @@ static inline int load_int(const int *address)
     return __atomic_load_n(address, __ATOMIC_SEQ_CST);
 }
 
+/* A number that no other thread of this process has, or ever had. What pthread_self() gives is given
+ * out again as soon as a thread ends. */
+static inline uint64_t thread_number(void)
+{
+    static uint64_t given;
+    static __thread uint64_t own;
+    if (own == 0)
+        own = __atomic_add_fetch(&given, 1, __ATOMIC_RELAXED);
+    return own;
+}
+
 static inline int64_t monotonic_ns(void)
 {
     struct timespec now;

@@ -58,6 +58,7 @@ cdef extern from "kernel.h" nogil:
     void store_release_u32(uint32_t *address, uint32_t value)
     int exchange_int(int *address, int value)
     int load_int(const int *address)
+    uint64_t thread_number()
     int64_t monotonic_ns()
     double monotonic_s()
 

@@ -10,7 +10,8 @@ and reads a clock that only waiting moves. A loop on it needs this clock as its 
 from libc.stdint cimport int64_t, uint64_t
 
 from meantime._core.kernel cimport POLLERR, POLLHUP
-from meantime._core.poller.contract cimport Poller, Slot, Trigger, ticket_of
+from meantime._core.poller.contract cimport Poller, Slot, ticket_of
+from meantime._core.poller.contract import Trigger
 
 
 cdef class ScriptedPoller(Poller):

@@ -6,7 +6,7 @@ from meantime._core.poller.ring cimport Ring
 
 cdef class UringPoller(Poller):
     cdef Ring ring
-    cdef unsigned long owner      # the thread that the ring is enabled for; 0 before the first
+    cdef uint64_t owner           # the thread that the ring is enabled for; 0 before the first
     cdef bint waiting             # that thread is in the kernel now
 
     cdef ring_sqe *new_sqe(self) except NULL

@@ -8,7 +8,6 @@ A poll request holds a reference to the *file*, not to the descriptor: closing a
 still watched does not close the connection. Hence unwatch first; the removal is submitted with the
 next `enter`, or at once by `flush`.
 """
-from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport EAGAIN, EBADF, EBUSY, EINTR, ENOSYS, ETIME, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
@@ -31,6 +30,7 @@ from meantime._core.kernel cimport (
     ring_poll_mask,
     ring_sqe,
     store_release_u32,
+    thread_number,
 )
 from meantime._core.poller.contract cimport EDGE, ONCE, Poller, Slot, ticket_of
 from meantime._core.poller.ring cimport Ring
@@ -145,7 +145,7 @@ cdef class UringPoller(Poller):
 
         A ring serves one thread only. A loop that is run by another one later gets a new ring.
         """
-        cdef unsigned long thread = PyThread_get_thread_ident()
+        cdef uint64_t thread = thread_number()
         if self.owner == thread:
             return 0
         if self.waiting:
@@ -166,7 +166,7 @@ cdef class UringPoller(Poller):
         self.ring.close()
         self.ring = ring
         ring.enable()
-        self.owner = PyThread_get_thread_ident()
+        self.owner = thread_number()
         for fd in range(self.slot_count):
             if self.slots[fd].watcher != NULL and self.slots[fd].armed:
                 self.slots[fd].generation += 1
@@ -181,7 +181,7 @@ cdef class UringPoller(Poller):
 
     cdef int flush(self) except -1:
         cdef int _round
-        if self.owner != PyThread_get_thread_ident():
+        if self.owner != thread_number():
             return 0
         # One call may leave work of its own making behind: a request that just became ready and
         # is removed needs a second one.
@@ -193,7 +193,7 @@ cdef class UringPoller(Poller):
 
     cdef int wait(self, int64_t timeout_ns) except -1:
         cdef int result = 0
-        if self.owner != PyThread_get_thread_ident():
+        if self.owner != thread_number():
             self.bind()
         if timeout_ns == 0 or self.ring.completed():
             if self.ring.pending() or self.ring.kernel_has_work():
