@@ -92,12 +92,13 @@ cdef class DatagramTransport(Endpoint):
         return 0
 
     cdef int on_ready(self, unsigned events) except -1:
+        # All is noted before the protocol is told anything: what it raises may leave the loop.
         if events & (POLLIN | POLLERR | POLLHUP):
             self.has_unread = True
-            if self.state == OPEN:
-                self.read()
         if events & (POLLOUT | POLLERR) and self.queue:
             self.send_queued()
+        if self.has_unread and self.state == OPEN:
+            self.read()
         return 0
 
     # ---- receiving
@@ -111,9 +112,21 @@ cdef class DatagramTransport(Endpoint):
                 if not self.receive_one():
                     self.has_unread = False
                     return 0
+            except (SystemExit, KeyboardInterrupt):
+                self.read_later()
+                raise
             except BaseException as error:
-                self.protocol_failed(error, "Fatal read error on datagram transport")
+                # One bad datagram must not end the service of the others.
+                self._report("datagram_received", error)
         return self.read_later()
+
+    def _report(self, method, error):
+        self.loop.call_exception_handler({
+            "message": f"Exception in callback {method} of {self.protocol!r}",
+            "exception": error,
+            "transport": self,
+            "protocol": self.protocol,
+        })
 
     cdef int receive_one(self) except -1:
         """Give the protocol one datagram, or one error. Returns whether there may be more."""
@@ -156,7 +169,12 @@ cdef class DatagramTransport(Endpoint):
         return name
 
     cdef int told_error(self, object error) except -1:
-        call_in_context(self.context, self.protocol.error_received, 1, error, None)
+        try:
+            self.protocol.error_received(error)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as failure:
+            self._report("error_received", failure)
         return 0
 
     # ---- sending
@@ -202,7 +220,7 @@ cdef class DatagramTransport(Endpoint):
         try:
             return self.send_datagram(data, addr) >= 0
         except OSError as error:
-            self.protocol.error_received(error)
+            self.told_error(error)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:
@@ -260,12 +278,12 @@ cdef class DatagramTransport(Endpoint):
     cdef int send_queued(self) except -1:
         """Send what is queued, until there is no room again."""
         while self.queue and self.state < LOST:
-            data, address = self.queue[0]
+            data, address = self.queue.popleft()
+            self.queued_bytes -= len(data) + HEADER_BYTES
             if not self._sent(data, address):
+                self.queue.appendleft((data, address))
+                self.queued_bytes += len(data) + HEADER_BYTES
                 break
-            if self.queue:
-                self.queue.popleft()
-                self.queued_bytes -= len(data) + HEADER_BYTES
         self.resume_protocol()
         if not self.queue and self.is_closing() and self.state < LOST:
             self.lose(None)

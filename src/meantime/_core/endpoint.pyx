@@ -25,6 +25,7 @@ from meantime._core.calls cimport call_in_context
 from meantime._core.kernel cimport (
     POLLIN,
     POLLOUT,
+    POLLPRI,
     POLLRDHUP,
     close as close_fd,
     sockaddr,
@@ -52,6 +53,7 @@ NEXT = {
     ("OPENING", "close"): "LOST",
     ("OPENING", "close with bytes queued"): "DRAINING",
     ("OPENING", "abort"): "LOST",
+    ("OPENING", "error"): "LOST",
     ("OPEN", "close"): "LOST",
     ("OPEN", "close with bytes queued"): "DRAINING",
     ("OPEN", "abort"): "LOST",
@@ -83,7 +85,7 @@ cdef class Endpoint(LoopWatcher):
         self.context = PyContext_CopyCurrent()
         self.family = family
         self.use_protocol(protocol)
-        loop._poller.watch(self, fd, POLLIN | POLLOUT | POLLRDHUP, EDGE)
+        loop._poller.watch(self, fd, POLLIN | POLLPRI | POLLOUT | POLLRDHUP, EDGE)
         self.socket_fd = fd
         self.state = OPENING
         if server is not None:

@@ -179,8 +179,8 @@ static inline int load_int(const int *address)
     return __atomic_load_n(address, __ATOMIC_SEQ_CST);
 }
 
-/* A number that no other thread of this process has, or ever had. What pthread_self() gives is given
- * out again as soon as a thread ends. */
+/* A number that no other thread of this process has, or ever had. What pthread_self() gives is
+ * given out again as soon as a thread ends. */
 static inline uint64_t thread_number(void)
 {
     static uint64_t given;

@@ -103,7 +103,7 @@ cdef extern from "kernel.h" nogil:
 
     int AF_INET, AF_INET6, AF_UNIX
     int SOL_SOCKET, SO_ERROR, IPPROTO_TCP, TCP_NODELAY, SHUT_WR
-    int MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_NONBLOCK, SOCK_CLOEXEC
+    int MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_NONBLOCK, SOCK_CLOEXEC
     ctypedef unsigned socklen_t
     struct sockaddr:
         unsigned short sa_family
@@ -134,6 +134,7 @@ cdef extern from "kernel.h" nogil:
         socklen_t msg_namelen
         iovec *msg_iov
         size_t msg_iovlen
+        int msg_flags
     int INET6_ADDRSTRLEN
     const char *inet_ntop(int family, const void *source, char *text, socklen_t size)
     int inet_pton(int family, const char *text, void *address)
@@ -143,6 +144,7 @@ cdef extern from "kernel.h" nogil:
     uint32_t ntohl(uint32_t value)
     ssize_t recv(int fd, void *buffer, size_t size, int flags)
     ssize_t send(int fd, const void *buffer, size_t size, int flags)
+    ssize_t recvmsg(int fd, msghdr *message, int flags)
     ssize_t sendmsg(int fd, const msghdr *message, int flags)
     ssize_t recvfrom(int fd, void *buffer, size_t size, int flags, sockaddr *address,
                      socklen_t *length)

@@ -89,7 +89,7 @@ cdef class Listener(LoopWatcher):
         return self.accept_waiting()
 
     def _accept_again(self, unused):
-        if self.active:
+        if self.active and self.fd >= 0:
             self.accept_waiting()
 
     cdef int accept_waiting(self) except -1:
@@ -97,7 +97,7 @@ cdef class Listener(LoopWatcher):
         cdef int _count
         try:
             for _count in range(ACCEPTED_PER_TURN):
-                if not self.active or not self.accept_one():
+                if not self.active or self.fd < 0 or not self.accept_one():
                     return 0
         except BaseException:
             self.loop.call_internal(self._accept_again, None, self.loop.own_context)
@@ -134,10 +134,12 @@ cdef class Listener(LoopWatcher):
     cdef int connected(self, int fd, void *peer, unsigned peer_length) except -1:
         cdef StreamTransport transport
         try:
-            protocol = call_in_context(self.context, self.protocol_factory, 0, None, None)
+            # What one connection's protocols set in it is not seen by the others.
+            context = PyContext_Copy(self.context)
+            protocol = call_in_context(context, self.protocol_factory, 0, None, None)
             transport = accepted(self.loop, fd, self.family, <sockaddr *>peer, peer_length,
                                  protocol, self.server)
-            transport.context = PyContext_Copy(self.context)
+            transport.context = context
         except (SystemExit, KeyboardInterrupt):
             close_fd(fd)
             raise

@@ -32,7 +32,7 @@ cdef object Task = asyncio.Task
 cdef enum:
     # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
     SLEEP_S_MAX = 24 * 3600
-    TURNS_PER_SIGNAL_CHECK = 64
+    TURNS_PER_BREATH = 64
 
 
 cdef class LoopWatcher(Watcher):
@@ -95,6 +95,7 @@ cdef class Loop(Scheduler):
         self.own_context = contextvars.Context()
         self.wakeup = Wakeup()
         self.spin_ns = <int64_t>(spin_s * 1e9)
+        self._look_for_own_time()
         poller.watch(self.wakeup, self.wakeup.event_fd, POLLIN, EDGE)
         self.closed = False
 
@@ -106,9 +107,7 @@ cdef class Loop(Scheduler):
     def _run(self):
         """Run until `stop` is called, or a callback raises SystemExit or KeyboardInterrupt."""
         self.check_may_run()
-        self.has_own_time = (
-            type(self).time is not Loop.time or "time" in getattr(self, "__dict__", ())
-        )
+        self._look_for_own_time()
         self._thread_id = PyThread_get_thread_ident()
         _set_running_loop(self)
         try:
@@ -124,6 +123,11 @@ cdef class Loop(Scheduler):
             self._thread_id = 0
             _set_running_loop(None)
         return None
+
+    def _look_for_own_time(self):
+        self.has_own_time = (
+            type(self).time is not Loop.time or "time" in getattr(self, "__dict__", ())
+        )
 
     cdef int check_may_run(self) except -1:
         self.check_open()
@@ -141,6 +145,8 @@ cdef class Loop(Scheduler):
         """
         cdef bint has_asked
         self.turn += 1
+        if self.turn & (TURNS_PER_BREATH - 1) == 0:
+            self.breathe()
         if self.inbox.arrived.count:
             self.inbox.take(self.ready)
         has_asked = self.poll()
@@ -157,6 +163,17 @@ cdef class Loop(Scheduler):
             self.send_gathered()
         return 0
 
+    cdef int breathe(self) except -1:
+        """Let signals and other threads have their turn.
+
+        Python's interpreter does it while callbacks are Python code. A loop whose callbacks are
+        all compiled, and that never sleeps, must do it itself.
+        """
+        PyErr_CheckSignals()
+        with nogil:
+            pass
+        return 0
+
     cdef int poll(self) except -1:
         """Ask the poller, and sleep in it while there is nothing to do.
 
@@ -165,10 +182,6 @@ cdef class Loop(Scheduler):
         cdef int64_t timeout_ns = 0
         if self.ready.count or self.due.count or self.stopping:
             if not self.stopping and self._poller.can_skip():
-                # Signals are handled by Python's own interpreter loop while callbacks are Python
-                # code. Those that are not must not keep them waiting either.
-                if self.turn & (TURNS_PER_SIGNAL_CHECK - 1) == 0:
-                    PyErr_CheckSignals()
                 return 0
         else:
             timeout_ns = self.time_left_ns()

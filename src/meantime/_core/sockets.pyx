@@ -128,17 +128,13 @@ cdef class CoreLoop(ReaderLoop):
         """
         cdef int fd = self.usable(sock)
         cdef Py_ssize_t sent = 0
-        cdef Py_ssize_t size_bytes = memoryview(data).nbytes
-        while True:
-            sent = send_from(fd, data, sent)
-            if sent >= size_bytes:
-                return None
-            waiter = self.wait_for(fd, True)
-            try:
-                await waiter
-            except BaseException:
-                self.forget_waiter(fd, waiter)
-                raise
+        # Held until all is sent, so that nobody can resize what is being sent.
+        with memoryview(data) as view:
+            while True:
+                sent = send_from(fd, view, sent)
+                if sent >= view.nbytes:
+                    return None
+                await self._wait_until_ready(fd, True)
 
     async def sock_accept(self, sock):
         """Accept a connection. Returns a non-blocking socket and the peer's address."""

@@ -154,7 +154,7 @@ cdef class UringPoller(Poller):
                 "Use loop.call_soon_threadsafe() to act from other threads."
             )
         if self.owner != 0:
-            self.rebuild()
+            return self.rebuild()
         self.ring.enable()
         self.owner = thread
         return 0

@@ -1,0 +1,39 @@
+"""The scripted loop, and asyncio's own to compare with."""
+
+import asyncio
+
+import pytest
+
+import meantime
+from tests.core.scripted import ScriptedLoop
+
+
+@pytest.fixture
+def scripted():
+    """A loop whose events and clock come from the test. No callback of it may fail."""
+    loop = ScriptedLoop()
+    yield loop
+    loop.close()
+    assert loop.failures == []
+
+
+@pytest.fixture(params=["asyncio", "io_uring", "epoll"])
+def any_loop(request):
+    """asyncio's own loop and ours: what a test says of this one is asyncio's promise too."""
+    if request.param == "asyncio":
+        loop = asyncio.SelectorEventLoop()
+    else:
+        try:
+            loop = meantime.EventLoop(backend=request.param)
+        except meantime.BackendError as refusal:
+            pytest.skip(str(refusal))
+    yield loop
+    loop.close()
+
+
+@pytest.fixture
+def failures(any_loop):
+    """What was handed to the exception handler of `any_loop`."""
+    situations = []
+    any_loop.set_exception_handler(lambda _loop, situation: situations.append(situation))
+    return situations
