@@ -143,6 +143,11 @@ async def resetting(world):
     writer.transport.abort()
 
 
+def give_up(writer):
+    """Drop the connection. Closing would send the rest first, to a server that waits for us."""
+    writer.transport.abort()
+
+
 async def slow(world):
     """Send more than all buffers hold, and read the answer little by little."""
     reader, writer = await world.connect()
@@ -163,11 +168,9 @@ async def slow(world):
         if answer != message:
             raise WrongError("a long answer came back changed")
     except BaseException:
-        # Closing would first send the rest, to a server that waits for us to read: for ever.
-        writer.transport.abort()
+        give_up(writer)
         raise
-    finally:
-        writer.close()
+    writer.close()
     await writer.wait_closed()
 
 
@@ -181,11 +184,9 @@ async def half_closing(world):
         if await reader.read(-1) != message:
             raise WrongError("an answer after the end of the question came back changed")
     except BaseException:
-        # Closing would first send the rest, to a server that waits for us to read: for ever.
-        writer.transport.abort()
+        give_up(writer)
         raise
-    finally:
-        writer.close()
+    writer.close()
     await writer.wait_closed()
 
 
