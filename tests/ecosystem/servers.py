@@ -38,20 +38,24 @@ def find_program(name, how_to_get_it):
     pytest.skip(message)
 
 
-def wait_until_open(port, process, timeout_s=20):
-    """Wait until a server accepts connections."""
+def wait_until(is_ready, process, timeout_s=60):
+    """Wait until a server that was just started says that it is ready."""
     give_up_at = time.monotonic() + timeout_s
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError as error:
-            if process.poll() is not None:
-                pytest.fail(f"the server ended with exit status {process.returncode}")
-            if time.monotonic() > give_up_at:
-                pytest.fail(f"the server does not listen on port {port}: {error}")
-            time.sleep(0.02)
-        else:
-            return
+    while not is_ready():
+        if process.poll() is not None:
+            pytest.fail(f"the server ended with exit status {process.returncode}")
+        if time.monotonic() > give_up_at:
+            pytest.fail(f"the server was not ready within {timeout_s} seconds")
+        time.sleep(0.02)
+
+
+def accepts_connections(port):
+    """Say whether somebody listens on a port."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        return False
+    return True
 
 
 @contextlib.contextmanager
@@ -65,7 +69,7 @@ def redis_server():
             stdout=subprocess.DEVNULL,
         )
         try:
-            wait_until_open(port, process)
+            wait_until(lambda: accepts_connections(port), process)
             yield port
         finally:
             process.terminate()
@@ -78,6 +82,7 @@ def postgres_server():
     how_to_get_it = "Install PostgreSQL (Debian: apt-get install postgresql)."
     initdb = find_program("initdb", how_to_get_it)
     postgres = find_program("postgres", how_to_get_it)
+    ask = find_program("pg_isready", how_to_get_it)
     port = free_port()
     with tempfile.TemporaryDirectory() as directory:
         user = give_to_plain_user(directory)
@@ -89,11 +94,20 @@ def postgres_server():
             **user,
         )
         try:
-            wait_until_open(port, process)
+            wait_until(lambda: answers(ask, port), process)
             yield port
         finally:
             process.send_signal(2)  # a fast shutdown: clients are thrown out
             process.wait()
+
+
+def answers(pg_isready, port):
+    """Say whether PostgreSQL takes queries.
+
+    It listens some time before it does, and turns clients away until it has started.
+    """
+    question = [pg_isready, "--quiet", "--host=127.0.0.1", f"--port={port}"]
+    return subprocess.run(question, check=False).returncode == 0
 
 
 def give_to_plain_user(directory):

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 
 from tests.ecosystem.asgi_app import app
-from tests.ecosystem.servers import free_port, python_program, wait_until_open
+from tests.ecosystem.servers import accepts_connections, free_port, python_program, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -25,7 +25,7 @@ def test_uvicorn_serves_and_shuts_down_on_a_signal(backend, stop):
     port = free_port()
     arguments = ["asgi_app:app", "--loop", "meantime:new_event_loop", "--port", str(port)]
     with python_program("-m", "uvicorn", *arguments, backend=backend) as process:
-        wait_until_open(port, process)
+        wait_until(lambda: accepts_connections(port), process)
         assert get(port) == b"meantime.EventLoop"
         assert get(port, "/echo", b"x" * 300_000) == b"x" * 300_000
 

@@ -39,7 +39,6 @@
 #endif
 
 enum {
-    RING_OP_NOP = 0,
     RING_OP_POLL_ADD = 6,
     RING_OP_ASYNC_CANCEL = 14,
 };
@@ -172,11 +171,6 @@ static inline void store_release_u32(uint32_t *address, uint32_t value)
 static inline int exchange_int(int *address, int value)
 {
     return __atomic_exchange_n(address, value, __ATOMIC_SEQ_CST);
-}
-
-static inline int load_int(const int *address)
-{
-    return __atomic_load_n(address, __ATOMIC_SEQ_CST);
 }
 
 /* A number that no other thread of this process has, or ever had. What pthread_self() gives is

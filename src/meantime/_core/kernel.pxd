@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "kernel.h" nogil:
-    unsigned RING_OP_NOP, RING_OP_POLL_ADD, RING_OP_ASYNC_CANCEL
+    unsigned RING_OP_POLL_ADD, RING_OP_ASYNC_CANCEL
     unsigned RING_SETUP_CQSIZE, RING_SETUP_CLAMP, RING_SETUP_R_DISABLED, RING_SETUP_SUBMIT_ALL
     unsigned RING_SETUP_COOP_TASKRUN, RING_SETUP_TASKRUN_FLAG
     unsigned RING_SETUP_SINGLE_ISSUER, RING_SETUP_DEFER_TASKRUN
@@ -57,7 +57,6 @@ cdef extern from "kernel.h" nogil:
     uint32_t load_acquire_u32(const uint32_t *address)
     void store_release_u32(uint32_t *address, uint32_t value)
     int exchange_int(int *address, int value)
-    int load_int(const int *address)
     uint64_t thread_number()
     int64_t monotonic_ns()
     double monotonic_s()
@@ -84,7 +83,6 @@ cdef extern from "kernel.h" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, uint64_t offset)
     int munmap(void *address, size_t length)
     int close(int fd)
-    int getpid()
 
     ctypedef struct stat_t "struct stat":
         unsigned st_mode
@@ -102,7 +100,7 @@ cdef extern from "kernel.h" nogil:
                        void (*child)() noexcept nogil)
 
     int AF_INET, AF_INET6, AF_UNIX
-    int SOL_SOCKET, SO_ERROR, IPPROTO_TCP, TCP_NODELAY, SHUT_WR
+    int IPPROTO_TCP, TCP_NODELAY, SHUT_WR
     int MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_NONBLOCK, SOCK_CLOEXEC
     ctypedef unsigned socklen_t
     struct sockaddr:
