@@ -128,4 +128,6 @@ def add_legend(figure: Figure, peers: list[str]) -> None:
         Patch(color=PEERS[peer].colour, label=names.get(peer, peer)) for peer in peers
     ]
     handles.append(Line2D([], [], color=TARGET_COLOUR, linestyle=":", label="meantime's target"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), frameon=False)
+    # Two rows: one would be wider than the figure.
+    columns = (len(handles) + 1) // 2
+    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
