@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import hashlib
 import struct
+import threading
 
 import pytest
 
@@ -277,6 +278,36 @@ def test_a_protocol_may_write_when_it_is_told_to_resume(loop):
         assert take(peer) == b""
 
 
+def test_what_is_written_when_told_to_resume_does_not_wait_for_another_event(loop):
+    """The protocol is told at the end of a turn, when all has been sent; then the loop sleeps."""
+
+    class Continuing(Recorder):
+        def resume_writing(self):
+            super().resume_writing()
+            if "more" not in self.told:
+                self.told.append("more")
+                self.transport.write(b"more")
+
+    received = bytearray()
+
+    def receive(peer):
+        peer.settimeout(5)
+        try:
+            while len(received) < len(b"data, more"):
+                received.extend(peer.recv(100))
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+
+    with joined(loop, Continuing()) as (transport, peer):
+        transport.set_write_buffer_limits(high=2)
+        loop.call_soon(transport.write, b"data, ")
+        reader = threading.Thread(target=receive, args=[peer])
+        reader.start()
+        loop.run_forever()
+        reader.join()
+    assert received == b"data, more"
+
+
 @pytest.mark.parametrize("method", ["pause_writing", "resume_writing"])
 def test_a_failing_flow_control_method_is_reported_and_harms_nothing(loop, method, monkeypatch):
     contexts, protocol = [], Recorder()
@@ -333,6 +364,31 @@ def test_an_interrupted_read_does_not_stop_the_writing(loop):
         received += drain(loop, peer, filled - len(received))
         assert len(received) == filled
         loop.call_soon(transport.write, b"more")
+        assert drain(loop, peer, 4) == b"more"
+
+
+def test_an_interrupted_sender_does_not_hold_up_the_others(loop):
+    """Their bytes are sent as soon as the loop goes on, and they themselves are not forgotten."""
+
+    class Interrupting(Recorder):
+        def resume_writing(self):
+            super().resume_writing()
+            raise KeyboardInterrupt
+
+    with (
+        joined(loop, Interrupting()) as (first, _),
+        joined(loop, Interrupting()) as (second, _),
+        joined(loop, Recorder()) as (third, peer),
+    ):
+        for transport in (first, second):
+            transport.set_write_buffer_limits(high=2)
+        for transport in (first, second, third):
+            loop.call_soon(transport.write, b"data")
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_forever()
+        assert not loop.is_running()
+        assert drain(loop, peer, 4) == b"data"
+        loop.call_soon(third.write, b"more")
         assert drain(loop, peer, 4) == b"more"
 
 

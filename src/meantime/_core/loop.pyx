@@ -116,12 +116,14 @@ cdef class Loop(Scheduler):
                 if self.stopping:
                     break
         finally:
-            if self.gathered:
-                # An exception ended the turn before its writes were sent.
-                self.send_gathered()
-            self.stopping = False
-            self._thread_id = 0
-            _set_running_loop(None)
+            try:
+                if self.gathered:
+                    # An exception ended the turn before its writes were sent.
+                    self.send_gathered()
+            finally:
+                self.stopping = False
+                self._thread_id = 0
+                _set_running_loop(None)
         return None
 
     def _look_for_own_time(self):
@@ -180,7 +182,8 @@ cdef class Loop(Scheduler):
         Returns 0 when it was not asked, because that would have been of no use.
         """
         cdef int64_t timeout_ns = 0
-        if self.ready.count or self.due.count or self.stopping:
+        # What is gathered by now was written while the last turn's writes were sent.
+        if self.ready.count or self.due.count or self.gathered or self.stopping:
             if not self.stopping and self._poller.can_skip():
                 return 0
         else:
@@ -304,9 +307,16 @@ cdef class Loop(Scheduler):
     cdef int send_gathered(self) except -1:
         cdef list gathered = self.gathered
         cdef LoopWatcher watcher
+        cdef Py_ssize_t told = 0
         self.gathered = []
-        for watcher in gathered:
-            watcher.send_gathered()
+        try:
+            for watcher in gathered:
+                told += 1
+                watcher.send_gathered()
+        except BaseException:
+            # A Ctrl-C in the middle: the others are sent when the loop goes on.
+            self.gathered = gathered[told:] + self.gathered
+            raise
         return 0
 
     def stop(self):
