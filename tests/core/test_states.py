@@ -13,10 +13,16 @@ import pytest
 
 from meantime._core.datagram import DatagramTransport
 from meantime._core.endpoint import NEXT
+from meantime._core.pipes import WritePipeTransport
 from meantime._core.transport import StreamTransport
 from tests.core.wires import take, turn, turn_until
 
 STATES = ["OPENING", "OPEN", "DRAINING", "LOST", "CLOSED"]
+KINDS = {
+    "stream": StreamTransport,
+    "datagram": DatagramTransport,
+    "write pipe": WritePipeTransport,
+}
 EVENTS = ["made", "close", "close with bytes queued", "abort", "error", "sent", "told"]
 
 
@@ -37,14 +43,13 @@ class Life:
 
     def __init__(self, loop, kind):
         self.loop = loop
-        type_ = {"stream": socket.SOCK_STREAM, "datagram": socket.SOCK_DGRAM}[kind]
+        type_ = socket.SOCK_DGRAM if kind == "datagram" else socket.SOCK_STREAM
         here, self.peer = socket.socketpair(socket.AF_UNIX, type_)
         here.setblocking(False)
         self.peer.setblocking(False)
         self.protocol = Counter()
-        made = {"stream": StreamTransport, "datagram": DatagramTransport}[kind]
-        self.transport = made(loop, here, self.protocol)
-        self.write = self.transport.write if kind == "stream" else self.transport.sendto
+        self.transport = KINDS[kind](loop, here, self.protocol)
+        self.write = self.transport.sendto if kind == "datagram" else self.transport.write
 
     @property
     def state(self):
@@ -118,7 +123,7 @@ def test_the_table_speaks_of_no_other_state_or_event():
     assert {event for _, event in NEXT} == set(EVENTS)
 
 
-@pytest.mark.parametrize("kind", ["stream", "datagram"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     ("state", "event"),
     [pair for pair in itertools.product(STATES, EVENTS) if pair not in IMPOSSIBLE],
@@ -133,7 +138,7 @@ def test_each_event_leads_where_the_table_says(loop, kind, state, event):
     assert life.protocol.lost == 1
 
 
-@pytest.mark.parametrize("kind", ["stream", "datagram"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(
     "events", list(itertools.permutations(["close", "abort", "error", "told"]))
 )

@@ -4,13 +4,18 @@ from meantime._core.loop cimport Loop, LoopWatcher
 cdef enum State:
     OPENING, OPEN, DRAINING, LOST, CLOSED
 
+cdef enum:
+    # How many writes after the loss of the connection pass without a warning, as in asyncio.
+    WRITES_IGNORED_MAX = 5
+
 cdef class Endpoint(LoopWatcher):
-    """What stream and datagram transports share: a socket, a protocol, and how both end."""
+    """What all transports share: a socket or pipe, a protocol, and how both end."""
     cdef dict __dict__            # tests and libraries put their own `write` in place
 
     # The socket. The Python object is made when somebody asks for it.
     cdef int socket_fd
     cdef int family
+    cdef bint is_pipe             # what is in `sock` is another open file, which has no names
     cdef object sock
     cdef object server
     cdef dict extra

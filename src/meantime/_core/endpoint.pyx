@@ -44,8 +44,6 @@ cdef extern from *:
 
 cdef enum:
     HIGH_BYTES = 64 * 1024
-    # How many writes after the loss of the connection pass without a warning, as in asyncio.
-    WRITES_IGNORED_MAX = 5
 
 # What the events do, and the tests walk: (state, event) -> state.
 NEXT = {
@@ -301,6 +299,8 @@ cdef class Endpoint(LoopWatcher):
         """Return what is known under `name`: 'socket', 'sockname', 'peername', or an extra."""
         if self.extra is not None and name in self.extra:
             return self.extra[name]
+        if self.is_pipe:
+            return default
         if name == "socket":
             return self._socket()
         if name in ("sockname", "peername"):
@@ -311,7 +311,7 @@ cdef class Endpoint(LoopWatcher):
         """Note the socket's names, which the kernel forgets when the connection is gone."""
         if self.extra is None:
             self.extra = {}
-        if "sockname" not in self.extra and self.socket_fd >= 0:
+        if "sockname" not in self.extra and self.socket_fd >= 0 and not self.is_pipe:
             self.extra["sockname"] = name_of(self.socket_fd, False)
         if self.peer_length:
             self.extra.setdefault(
@@ -319,6 +319,8 @@ cdef class Endpoint(LoopWatcher):
         return self.extra
 
     def _socket(self):
+        if self.is_pipe:
+            return None
         if self.sock is None and self.socket_fd >= 0:
             self.sock = socket.socket(fileno=self.socket_fd)
         if self.extra is None:

@@ -89,6 +89,15 @@ cdef extern from "kernel.h" nogil:
     int fstat(int fd, stat_t *result)
     bint S_ISREG(unsigned mode)
     bint S_ISDIR(unsigned mode)
+    bint S_ISFIFO(unsigned mode)
+    bint S_ISSOCK(unsigned mode)
+    bint S_ISCHR(unsigned mode)
+
+    int F_DUPFD_CLOEXEC, F_GETFL, O_DIRECT
+    int fcntl(int fd, int command, ...)
+    int isatty(int fd)
+    ssize_t read(int fd, void *buffer, size_t size)
+    ssize_t write(int fd, const void *buffer, size_t size)
 
     ctypedef struct pthread_mutex_t:
         pass
@@ -100,7 +109,7 @@ cdef extern from "kernel.h" nogil:
                        void (*child)() noexcept nogil)
 
     int AF_INET, AF_INET6, AF_UNIX
-    int IPPROTO_TCP, TCP_NODELAY, SHUT_WR
+    int IPPROTO_TCP, TCP_NODELAY, SHUT_WR, SOL_SOCKET, SO_TYPE, SOCK_STREAM
     int MSG_CMSG_CLOEXEC, MSG_CTRUNC, MSG_DONTWAIT, MSG_NOSIGNAL, SOCK_NONBLOCK, SOCK_CLOEXEC
     ctypedef unsigned socklen_t
     struct sockaddr:
@@ -133,6 +142,9 @@ cdef extern from "kernel.h" nogil:
         iovec *msg_iov
         size_t msg_iovlen
         int msg_flags
+    ssize_t writev(int fd, const iovec *pieces, int count)
+    ctypedef int64_t off_t
+    ssize_t sendfile(int out_fd, int in_fd, off_t *offset, size_t size)
     int INET6_ADDRSTRLEN
     const char *inet_ntop(int family, const void *source, char *text, socklen_t size)
     int inet_pton(int family, const char *text, void *address)
@@ -151,5 +163,6 @@ cdef extern from "kernel.h" nogil:
     int accept4(int fd, sockaddr *address, socklen_t *length, int flags)
     int shutdown(int fd, int how)
     int setsockopt(int fd, int level, int option, const void *value, socklen_t length)
+    int getsockopt(int fd, int level, int option, void *value, socklen_t *length)
     int getsockname(int fd, sockaddr *address, socklen_t *length)
     int getpeername(int fd, sockaddr *address, socklen_t *length)

@@ -31,6 +31,9 @@ cdef enum:
 
 
 cdef class SendingEndpoint(Endpoint):
+    def __cinit__(self):
+        self.pieces_max = PIECES_MAX
+
     def write(self, data):
         """Send `data`. Never blocks.
 
@@ -39,14 +42,14 @@ cdef class SendingEndpoint(Endpoint):
 
         Raises:
             TypeError: `data` is not bytes-like.
-            RuntimeError: `write_eof` was called before.
+            RuntimeError: `write_eof` was called before, or `loop.sendfile` sends a file.
         """
         if type(data) is not bytes and not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(
                 f"data argument must be a bytes-like object, not {type(data).__name__!r}"
             )
-        if self.write_ended:
-            raise RuntimeError("Cannot call write() after write_eof()")
+        if self.write_ended or self.is_sending_file:
+            self.check_may_write("write")
         if self.ignores_write():
             return
         if self.queued_bytes == 0 and self.is_large_view(data):
@@ -55,6 +58,16 @@ cdef class SendingEndpoint(Endpoint):
             return
         self.enqueue(data, 0)
         self.send_soon()
+
+    cdef int check_may_write(self, str method) except -1:
+        if self.write_ended:
+            raise RuntimeError(f"Cannot call {method}() after write_eof()")
+        if self.is_sending_file:
+            raise RuntimeError(
+                f"unable to {method}; sendfile is in progress: these bytes would come between "
+                "those of the file. Await loop.sendfile() first."
+            )
+        return 0
 
     cdef int send_soon(self) except -1:
         """Have what is queued sent when the time is best, at the latest at the end of the turn."""
@@ -73,8 +86,8 @@ cdef class SendingEndpoint(Endpoint):
 
     def writelines(self, list_of_data):
         """Send several pieces, with one system call where possible."""
-        if self.write_ended:
-            raise RuntimeError("Cannot call writelines() after write_eof()")
+        if self.write_ended or self.is_sending_file:
+            self.check_may_write("writelines")
         pieces = list(list_of_data)
         for piece in pieces:
             if not isinstance(piece, (bytes, bytearray, memoryview)):
@@ -90,16 +103,19 @@ cdef class SendingEndpoint(Endpoint):
     cdef int send_now(self, object data) except -1:
         """Send straight from the caller's memory, and queue a copy of what finds no room."""
         cdef Py_buffer view
+        cdef iovec piece
         cdef Py_ssize_t sent
         cdef int error_number
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        sent = send(self.socket_fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL)
+        piece.iov_base = view.buf
+        piece.iov_len = view.len
+        sent = self.transmit(&piece, 1)
         error_number = errno
         PyBuffer_Release(&view)
         if sent < 0:
             if error_number != EAGAIN and error_number != EINTR:
                 set_errno(error_number)
-                return self.fatal(os_error(), "Fatal write error on socket transport")
+                return self.write_failed()
             sent = 0
         self.enqueue(data, sent)
         # Tried again, so that it is the kernel who says that there is no room: only then it will
@@ -141,7 +157,7 @@ cdef class SendingEndpoint(Endpoint):
                 if errno == EINTR:
                     continue
                 if errno != EAGAIN:
-                    return self.fatal(os_error(), "Fatal write error on socket transport")
+                    return self.write_failed()
                 sent = 0
             if sent:
                 self.drop_sent(sent)
@@ -158,15 +174,15 @@ cdef class SendingEndpoint(Endpoint):
     cdef Py_ssize_t send_pieces(self, Py_ssize_t *offered) noexcept:
         """Offer the kernel the first pieces of the queue. Returns what send(2) does."""
         cdef iovec[PIECES_MAX] pieces
-        cdef msghdr message
         cdef Py_ssize_t index
         cdef int count = 0
         if self.lone is not None:
             offered[0] = self.queued_bytes
-            return send(self.socket_fd, PyBytes_AS_STRING(self.lone) + self.first_offset,
-                        self.queued_bytes, MSG_DONTWAIT | MSG_NOSIGNAL)
+            pieces[0].iov_base = PyBytes_AS_STRING(self.lone) + self.first_offset
+            pieces[0].iov_len = self.queued_bytes
+            return self.transmit(pieces, 1)
         offered[0] = -self.first_offset
-        for index in range(self.first, min(len(self.chunks), self.first + PIECES_MAX)):
+        for index in range(self.first, min(len(self.chunks), self.first + self.pieces_max)):
             piece = self.chunks[index]
             pieces[count].iov_base = PyBytes_AS_STRING(piece)
             pieces[count].iov_len = PyBytes_GET_SIZE(piece)
@@ -174,10 +190,20 @@ cdef class SendingEndpoint(Endpoint):
             count += 1
         pieces[0].iov_base = <char *>pieces[0].iov_base + self.first_offset
         pieces[0].iov_len -= self.first_offset
+        return self.transmit(pieces, count)
+
+    cdef Py_ssize_t transmit(self, iovec *pieces, int count) noexcept:
+        cdef msghdr message
+        if count == 1:
+            return send(self.socket_fd, pieces[0].iov_base, pieces[0].iov_len,
+                        MSG_DONTWAIT | MSG_NOSIGNAL)
         clear_message(&message)
         message.msg_iov = pieces
         message.msg_iovlen = count
         return sendmsg(self.socket_fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL)
+
+    cdef int write_failed(self) except -1:
+        return self.fatal(os_error(), "Fatal write error on socket transport")
 
     cdef int drop_queue(self) except -1:
         self.lone = None
@@ -225,6 +251,5 @@ cdef class SendingEndpoint(Endpoint):
         """Return True: a stream can be ended in one direction."""
         return True
 
-    # loop.start_tls asks a transport for this.
     # loop.start_tls asks a transport for this.
     _start_tls_compatible = True

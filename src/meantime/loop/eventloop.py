@@ -20,6 +20,7 @@ from meantime.loop.face import Face
 from meantime.loop.failures import Failures
 from meantime.loop.generators import Generators
 from meantime.loop.later import NotYet
+from meantime.loop.pipes import Pipes
 from meantime.loop.serve import Serving
 from meantime.loop.signals import Signals
 from meantime.loop.sockets import SocketCalls
@@ -42,6 +43,7 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
     Datagrams,
     StartingTls,
     SocketCalls,
+    Pipes,
     Resolving,
     Signals,
     Executors,

@@ -18,14 +18,6 @@ class NotYet(Face):
         """Not there yet."""
         refuse("start subprocesses", "asyncio.to_thread(subprocess.run, ...)")
 
-    async def connect_read_pipe(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not there yet."""
-        refuse("read from pipes by a protocol", "loop.add_reader with os.read")
-
-    async def connect_write_pipe(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not there yet."""
-        refuse("write to pipes by a transport", "loop.add_writer with os.write")
-
     async def sendfile(self, *_args: Any, **_kwargs: Any) -> NoReturn:
         """Not there yet."""
         refuse("send files by sendfile", "transport.write with parts of the file")
