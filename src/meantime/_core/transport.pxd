@@ -1,8 +1,8 @@
 from meantime._core.kernel cimport sockaddr, socklen_t
 from meantime._core.loop cimport Loop
-from meantime._core.sending cimport SendingEndpoint
+from meantime._core.filesending cimport FileSendingEndpoint
 
-cdef class StreamTransport(SendingEndpoint):
+cdef class StreamTransport(FileSendingEndpoint):
     cdef object on_data           # protocol.data_received, or None for a BufferedProtocol
     cdef object on_get_buffer
     cdef object on_buffer_updated

@@ -2,10 +2,10 @@ from asyncio import BaseProtocol, Future
 from socket import socket
 from typing import Any
 
+from meantime._core.filesending import FileSendingEndpoint
 from meantime._core.loop import Loop
-from meantime._core.sending import SendingEndpoint
 
-class StreamTransport(SendingEndpoint):
+class StreamTransport(FileSendingEndpoint):
     _start_tls_compatible: bool
     def __init__(
         self,

@@ -15,6 +15,7 @@ from libc.string cimport memcpy
 from meantime._core.addresses cimport address_from, name_of
 from meantime._core.calls cimport call_in_context
 from meantime._core.endpoint cimport OPEN, clear_message, os_error, set_errno
+from meantime._core.filesending cimport FileSendingEndpoint
 from meantime._core.kernel cimport (
     AF_INET,
     AF_INET6,
@@ -39,7 +40,6 @@ from meantime._core.kernel cimport (
     socklen_t,
 )
 from meantime._core.loop cimport SCRATCH_BYTES, Loop
-from meantime._core.sending cimport SendingEndpoint
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
@@ -57,7 +57,7 @@ cdef object TRANSPORT_FACE = asyncio.Transport
 cdef object BufferedProtocol = asyncio.BufferedProtocol
 
 
-cdef class StreamTransport(SendingEndpoint):
+cdef class StreamTransport(FileSendingEndpoint):
     """A connection, as asyncio.Transport describes it.
 
     Args:
@@ -113,6 +113,8 @@ cdef class StreamTransport(SendingEndpoint):
             self.read_corked()
         if self.queued_bytes and not self.is_blocked:
             self.send_queued()
+        if self.room_waiter is not None:
+            self.tell_room()
         return 0
 
     # ---- reading

@@ -21,6 +21,7 @@ from meantime.loop.failures import Failures
 from meantime.loop.generators import Generators
 from meantime.loop.later import NotYet
 from meantime.loop.pipes import Pipes
+from meantime.loop.sendfile import SendingFiles
 from meantime.loop.serve import Serving
 from meantime.loop.signals import Signals
 from meantime.loop.sockets import SocketCalls
@@ -44,6 +45,7 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
     StartingTls,
     SocketCalls,
     Pipes,
+    SendingFiles,
     Resolving,
     Signals,
     Executors,

@@ -18,14 +18,6 @@ class NotYet(Face):
         """Not there yet."""
         refuse("start subprocesses", "asyncio.to_thread(subprocess.run, ...)")
 
-    async def sendfile(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not there yet."""
-        refuse("send files by sendfile", "transport.write with parts of the file")
-
-    async def sock_sendfile(self, *_args: Any, **_kwargs: Any) -> NoReturn:
-        """Not there yet."""
-        refuse("send files by sendfile", "loop.sock_sendall with parts of the file")
-
 
 def refuse(what: str, instead: str) -> NoReturn:
     """Raise the error of a method that is not there yet."""
