@@ -69,6 +69,18 @@ def free_port():
                 "One by one this takes 6 s. Together it took 3 s.",
             ],
         ),
+        (
+            "commands.py",
+            [
+                "washing: on",
+                "dryer: on",
+                "washing: clean",
+                "iron: hot",
+                "dryer: dry",
+                "Exit codes: 0 0 3",
+                "One after the other takes 4.5 s. Together it took 2 s.",
+            ],
+        ),
     ],
 )
 def test_plain_asyncio_prints_the_same_with_and_without_meantime(script, lines, backend):

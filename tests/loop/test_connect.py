@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import socket
-import sys
 
 import pytest
 
@@ -280,11 +279,3 @@ def test_an_internet_socket_is_no_unix_socket(loop):
         pytest.raises(ValueError, match="A UNIX Domain Stream Socket was expected"),
     ):
         loop.run_until_complete(loop.create_unix_connection(asyncio.Protocol, sock=sock))
-
-
-# --- What comes later -----------------------------------------------------------------------------
-
-
-def test_what_is_not_there_yet_says_what_to_do_instead(loop):
-    with pytest.raises(NotImplementedError, match=r"Use asyncio\.to_thread"):
-        loop.run_until_complete(asyncio.create_subprocess_exec(sys.executable))

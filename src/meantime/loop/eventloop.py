@@ -19,8 +19,8 @@ from meantime.loop.executor import Executors
 from meantime.loop.face import Face
 from meantime.loop.failures import Failures
 from meantime.loop.generators import Generators
-from meantime.loop.later import NotYet
 from meantime.loop.pipes import Pipes
+from meantime.loop.process import Processes
 from meantime.loop.sendfile import SendingFiles
 from meantime.loop.serve import Serving
 from meantime.loop.signals import Signals
@@ -43,6 +43,7 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
     Serving,
     Datagrams,
     StartingTls,
+    Processes,
     SocketCalls,
     Pipes,
     SendingFiles,
@@ -51,7 +52,6 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
     Executors,
     Generators,
     Failures,
-    NotYet,
     CoreLoop,
     # Named, so that the core's methods are found before the abstract ones of asyncio's class.
     Loop,
