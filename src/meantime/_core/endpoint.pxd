@@ -54,6 +54,8 @@ cdef class Endpoint(LoopWatcher):
     cdef int read(self) except -1
     cdef int send_queued(self) except -1
     cdef int drop_queue(self) except -1
+    # A TLS transport is given what the one beneath it received. The memory is lent for the call.
+    cdef int on_wire(self, const char *data, Py_ssize_t size) except -1
 
 cdef object os_error()
 

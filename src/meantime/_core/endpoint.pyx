@@ -382,3 +382,6 @@ cdef class Endpoint(LoopWatcher):
 
     cdef int drop_queue(self) except -1:
         return 0
+
+    cdef int on_wire(self, const char *data, Py_ssize_t size) except -1:
+        return 0

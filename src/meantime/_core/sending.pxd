@@ -19,6 +19,7 @@ cdef class SendingEndpoint(Endpoint):
     cdef int send_soon(self) except -1
     cdef bint is_large_view(self, object data)
     cdef int send_now(self, object data) except -1
+    cdef int send_memory(self, const char *data, Py_ssize_t size) except -1
     cdef Py_ssize_t send_pieces(self, Py_ssize_t *offered) noexcept
     cdef int drop_sent(self, Py_ssize_t count) except -1
     cdef int all_sent(self) except -1

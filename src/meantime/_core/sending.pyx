@@ -1,6 +1,6 @@
 """The sending half of a stream transport: what was written waits here until the kernel takes it."""
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
 from meantime._core.endpoint cimport (
@@ -121,6 +121,25 @@ cdef class SendingEndpoint(Endpoint):
         # Tried again, so that it is the kernel who says that there is no room: only then it will
         # tell when there is.
         if self.queued_bytes:
+            self.send_queued()
+        return self.pause_protocol()
+
+    cdef int send_memory(self, const char *data, Py_ssize_t size) except -1:
+        """Send for the TLS transport above, whose memory is lent. What finds no room is copied."""
+        cdef Py_ssize_t sent = 0
+        if self.ignores_write():
+            return 0
+        if self.queued_bytes == 0 and not self.is_blocked:
+            sent = send(self.socket_fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL)
+            if sent == size:
+                return 0
+            if sent < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    return self.fatal(os_error(), "Fatal write error on socket transport")
+                sent = 0
+        self.enqueue(PyBytes_FromStringAndSize(data + sent, size - sent), 0)
+        if not self.is_blocked:
+            # As in send_now: the kernel must say so itself that there is no room.
             self.send_queued()
         return self.pause_protocol()
 

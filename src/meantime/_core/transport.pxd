@@ -1,3 +1,4 @@
+from meantime._core.endpoint cimport Endpoint
 from meantime._core.kernel cimport sockaddr, socklen_t
 from meantime._core.loop cimport Loop
 from meantime._core.filesending cimport FileSendingEndpoint
@@ -6,6 +7,7 @@ cdef class StreamTransport(FileSendingEndpoint):
     cdef object on_data           # protocol.data_received, or None for a BufferedProtocol
     cdef object on_get_buffer
     cdef object on_buffer_updated
+    cdef Endpoint layer           # the TLS transport above, which is the protocol then
 
     cdef bint paused              # by pause_reading
     cdef bint read_ended          # the peer has sent its last byte
@@ -16,6 +18,7 @@ cdef class StreamTransport(FileSendingEndpoint):
     cdef int read_corked(self) except -1
     cdef int read_data(self) except -1
     cdef int read_into_buffer(self) except -1
+    cdef int read_for_layer(self) except -1
     cdef Py_ssize_t receive(self, void *buffer, Py_ssize_t size) noexcept
     cdef object receive_large(self, Py_ssize_t *count)
     cdef int received(self, Py_ssize_t count, Py_ssize_t room) except -1

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from meantime._core.addresses cimport address_from, name_of
 from meantime._core.calls cimport call_in_context
-from meantime._core.endpoint cimport OPEN, clear_message, os_error, set_errno
+from meantime._core.endpoint cimport OPEN, Endpoint, clear_message, os_error, set_errno
 from meantime._core.filesending cimport FileSendingEndpoint
 from meantime._core.kernel cimport (
     AF_INET,
@@ -88,8 +88,10 @@ cdef class StreamTransport(FileSendingEndpoint):
 
     cdef int use_protocol(self, object protocol) except -1:
         self.protocol = protocol
-        self.on_data = self.on_get_buffer = self.on_buffer_updated = None
-        if isinstance(protocol, BufferedProtocol):
+        self.on_data = self.on_get_buffer = self.on_buffer_updated = self.layer = None
+        if isinstance(protocol, Endpoint):
+            self.layer = protocol
+        elif isinstance(protocol, BufferedProtocol):
             self.on_get_buffer = protocol.get_buffer
             self.on_buffer_updated = protocol.buffer_updated
         else:
@@ -134,6 +136,8 @@ cdef class StreamTransport(FileSendingEndpoint):
         try:
             if self.on_data is not None:
                 self.read_data()
+            elif self.layer is not None:
+                self.read_for_layer()
             else:
                 self.read_into_buffer()
         except BaseException:
@@ -238,6 +242,26 @@ cdef class StreamTransport(FileSendingEndpoint):
             if not self.received(count, room):
                 return 0
             if self.on_get_buffer is None:
+                break
+        return self.read_later()
+
+    cdef int read_for_layer(self) except -1:
+        """Read, and lend the TLS transport above what came, where it lies."""
+        cdef Py_ssize_t count
+        cdef int _reads
+        for _reads in range(READS_PER_TURN):
+            count = self.receive(self.loop.scratch_buffer(), SCRATCH_BYTES)
+            if count == 0 and _reads:
+                return self.read_later()
+            if count <= 0:
+                return self.received(count, SCRATCH_BYTES)
+            try:
+                self.layer.on_wire(self.loop.scratch, count)
+            except BaseException as error:
+                self.protocol_failed(error, "Fatal error on SSL protocol")
+            if not self.received(count, SCRATCH_BYTES):
+                return 0
+            if self.layer is None:
                 break
         return self.read_later()
 

@@ -74,7 +74,7 @@ class Connecting(Face):
             infos = take_turns(infos, interleave)
         attempts = Attempts(self, local)
         made = await attempts.first_connected(infos, happy_eyeballs_delay, all_errors)
-        pair = await self._start_own(made, protocol_factory, tls)
+        pair = await self._start_transport(made, protocol_factory, tls, is_own=True)
         if self.get_debug():
             logger.debug("%r connected to %s:%r: %r", made, host, port, pair)
         return pair
@@ -118,7 +118,7 @@ class Connecting(Face):
         except BaseException:
             made.close()
             raise
-        return await self._start_own(made, protocol_factory, tls)
+        return await self._start_transport(made, protocol_factory, tls, is_own=True)
 
     async def connect_accepted_socket(
         self,
@@ -144,40 +144,34 @@ class Connecting(Face):
             logger.debug("%r handled: %r", sock, pair)
         return pair
 
-    async def _start_own(
-        self,
-        sock: socket.socket,
-        protocol_factory: Callable[[], asyncio.BaseProtocol],
-        tls: Tls | None,
-    ) -> tuple[Any, Any]:
-        """Do as _start_transport does, with a socket that nobody else would close."""
-
-        def make_protocol() -> asyncio.BaseProtocol:
-            try:
-                return protocol_factory()
-            except BaseException:
-                sock.close()
-                raise
-
-        return await self._start_transport(sock, make_protocol, tls)
-
     async def _start_transport(
         self,
         sock: socket.socket,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         tls: Tls | None,
+        *,
+        is_own: bool = False,
     ) -> tuple[Any, Any]:
-        """Return (transport, protocol) once the protocol knows of its connection."""
+        """Return (transport, protocol) once the protocol knows of its connection.
+
+        `is_own` says that nobody else would close the socket, should there be no transport.
+        """
         sock.setblocking(False)
-        protocol = protocol_factory()
         waiter = self.create_future()
         loop: Any = self
+        transport: Any
+        try:
+            protocol = protocol_factory()
+            if tls is not None:
+                transport = tls.protocol(loop, protocol, waiter)
+        except BaseException:
+            if is_own:
+                sock.close()
+            raise
         if tls is None:
             transport = StreamTransport(loop, sock, protocol, waiter)
         else:
-            outer = tls.protocol(loop, protocol, waiter)
-            StreamTransport(loop, sock, outer)
-            transport = outer._app_transport
+            StreamTransport(loop, sock, transport)
         try:
             await waiter
         except BaseException:

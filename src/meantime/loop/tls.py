@@ -1,13 +1,12 @@
-"""TLS on top of a transport, with asyncio's own TLS protocol as the engine.
+"""TLS on top of a transport: what is asked for, and start_tls.
 
-`SSLProtocol` is a protocol towards the socket's transport and brings a transport of its own for the
-program's protocol. It only calls public methods of the loop and of the transport beneath it, with
-the exception of `_force_close`, so it runs on ours unchanged.
+`TlsTransport`, in the core, does the work. It is a protocol for the transport beneath it, and a
+transport for the program's protocol.
 """
 
 from __future__ import annotations
 
-from asyncio import sslproto
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,27 +22,13 @@ except ImportError:
     pass
 else:
     SSL_SOCKETS = (ssl_module.SSLSocket,)
+    from meantime._core.tls import TlsTransport
+
     SSL_CONTEXTS = (ssl_module.SSLContext,)
 
 if TYPE_CHECKING:
-    import asyncio
     import socket
     from collections.abc import Callable
-
-
-class TlsProtocol(sslproto.SSLProtocol):
-    """asyncio's engine, whose transport knows its addresses also when the connection is gone.
-
-    The engine asks the transport beneath, which it forgets at the end. Ours can read an answer and
-    the end of the connection in one turn, so a program that has just connected to a hasty peer
-    would be told that its connection has no address.
-    """
-
-    def connection_made(self, transport: Any) -> None:
-        """Note the addresses, and begin the handshake."""
-        for name in ("sockname", "peername"):
-            self._extra[name] = transport.get_extra_info(name)
-        super().connection_made(transport)
 
 
 @dataclass(frozen=True)
@@ -62,20 +47,28 @@ class Tls:
         inner: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None = None,
         tells_connection: bool = True,
+        early: bytes | None = None,
     ) -> Any:
-        """Return a protocol for the plain transport that carries `inner` inside TLS."""
-        engine: Any = TlsProtocol  # its timeouts may be fractions, whatever typeshed says
-        return engine(
+        """Return a TLS transport that carries `inner`, and is the plain transport's protocol.
+
+        Raises:
+            ValueError: a timeout is not positive, a server has no context, or the host name cannot
+                be one.
+        """
+        context = self.context
+        if not context or context is True:
+            context = default_context(self.is_server, self.hostname)
+        return TlsTransport(
             loop,
             inner,
-            # True stands for "a context that checks nothing", which the protocol makes itself.
-            None if self.context is True else self.context,
+            context,
             waiter,
             self.is_server,
             self.hostname,
             tells_connection,
             self.handshake_timeout_s,
             self.shutdown_timeout_s,
+            early,
         )
 
     def wrap_factory(
@@ -119,7 +112,8 @@ class StartingTls(Face):
             sslcontext, server_side, server_hostname, ssl_handshake_timeout, ssl_shutdown_timeout
         )
         waiter = self.create_future()
-        outer = tls.protocol(self, protocol, waiter, tells_connection=False)
+        early = taken_from_reader(protocol) if server_side else None
+        outer = tls.protocol(self, protocol, waiter, tells_connection=False, early=early)
 
         # What has arrived already belongs to TLS. It must wait until the TLS protocol has been
         # told of its transport.
@@ -134,7 +128,40 @@ class StartingTls(Face):
             told.cancel()
             resumed.cancel()
             raise
-        return outer._app_transport
+        return outer
+
+
+def default_context(is_server: bool, hostname: str | None) -> Any:
+    """Return the context that `ssl=True` stands for: it trusts what the system trusts.
+
+    Raises:
+        ValueError: a server needs a certificate, and so a context of its own.
+    """
+    if is_server:
+        raise ValueError(
+            "Server side SSL needs a valid SSLContext: a server cannot do without a certificate. "
+            "Load it into an ssl.SSLContext."
+        )
+    context = ssl_module.create_default_context()
+    if not hostname:
+        context.check_hostname = False
+    return context
+
+
+def taken_from_reader(protocol: asyncio.BaseProtocol) -> bytes | None:
+    """Return what a stream's reader has buffered of the client's handshake, and empty it.
+
+    A client that announces TLS may begin it without waiting for an answer. Its first bytes then
+    came with the announcement, and nobody else would give them to TLS.
+    """
+    if not isinstance(protocol, asyncio.StreamReaderProtocol):
+        return None
+    buffer = getattr(getattr(protocol, "_stream_reader", None), "_buffer", None)
+    if not buffer:
+        return None
+    taken = bytes(buffer)
+    buffer.clear()
+    return taken
 
 
 def check_context(sslcontext: object) -> None:
