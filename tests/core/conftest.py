@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 import meantime
+from meantime._core import tls_engine
 from tests.core.scripted import ScriptedLoop
 
 
@@ -37,3 +38,14 @@ def failures(any_loop):
     situations = []
     any_loop.set_exception_handler(lambda _loop, situation: situations.append(situation))
     return situations
+
+
+@pytest.fixture(params=["direct", "portable"])
+def engine(request):
+    """Each TLS engine in turn, for the connections that the test makes."""
+    reason = tls_engine.find_obstacle()
+    if request.param == "direct" and reason is not None:
+        pytest.skip(reason)
+    tls_engine.choose_engine(request.param)
+    yield request.param
+    tls_engine.choose_engine()

@@ -15,6 +15,7 @@ cdef class TlsTransport(TlsEndpoint):
     cdef bint eof_told
 
     cdef int handle(self, const char *data, Py_ssize_t size) except -1
+    cdef int interrupted(self) except -1
     cdef int progress(self) except -1
     cdef int go_on_shaking_hands(self) except -1
     cdef int hands_shaken(self) except -1

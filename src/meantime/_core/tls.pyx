@@ -162,7 +162,11 @@ cdef class TlsTransport(TlsEndpoint):
             self.has_unread = True
             return True
         elif self.state == OPEN:
-            self.input_ended()
+            try:
+                self.input_ended()
+            except BaseException:
+                self.interrupted()
+                raise
         elif self.state == DRAINING and not self.queued_bytes:
             self.finish()
         return self.state == DRAINING and self.queued_bytes > 0
@@ -207,7 +211,7 @@ cdef class TlsTransport(TlsEndpoint):
         except Exception as error:
             self.failed(error)
         except BaseException:
-            self.gather()
+            self.interrupted()
             raise
         finally:
             self.is_corked = False
@@ -218,6 +222,12 @@ cdef class TlsTransport(TlsEndpoint):
             return 0
         self.is_blocked = self.lower_is_full
         return self.send_queued()
+
+    cdef int interrupted(self) except -1:
+        """Go on in the next turn, if there is one: the program is about to end, or it is not."""
+        self.has_unread = True
+        self.gather()
+        return self.read_later()
 
     cdef int progress(self) except -1:
         if self.state == OPENING and not self.go_on_shaking_hands():
@@ -269,7 +279,10 @@ cdef class TlsTransport(TlsEndpoint):
             self.knows_connection = True
             try:
                 call_in_context(self.context, self.protocol.connection_made, 1, self, None)
-            except Exception as error:
+            except BaseException as error:
+                if not isinstance(error, Exception):
+                    self.wake_waiter(None)
+                    raise
                 self.fatal(error, "Fatal error: protocol.connection_made() call failed.")
                 return self.wake_waiter(error)
         return self.wake_waiter(None)
