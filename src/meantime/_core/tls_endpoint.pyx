@@ -4,6 +4,7 @@ What the program writes waits unencrypted in the queue of SendingEndpoint, by re
 can be sent: then as much is encrypted as the kernel takes, small pieces together in one record.
 """
 import warnings
+from asyncio import constants
 from asyncio.log import logger
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
@@ -23,6 +24,8 @@ cdef enum:
     HIGH_BYTES = 512 * 1024
     # How many writes after the end pass without a warning, as in asyncio.
     WRITES_IGNORED_MAX = 5
+
+cdef object FALLBACK = constants._SendfileMode.FALLBACK
 
 
 cdef class TlsEndpoint(SendingEndpoint):
@@ -284,3 +287,6 @@ cdef class TlsEndpoint(SendingEndpoint):
         if self.queued_bytes:
             parts.append(f"{self.queued_bytes} bytes to send")
         return f"<{' '.join(parts)} over {self.lower!r}>"
+
+    # loop.sendfile asks a transport for this: the kernel cannot encrypt.
+    _sendfile_compatible = FALLBACK
