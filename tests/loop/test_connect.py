@@ -128,6 +128,39 @@ def test_different_errors_are_joined_in_one(loop, monkeypatch):
         connect(loop, "both.example", 1)
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, "6a 6b 6c 4a 4b"),
+        ({"interleave": 0}, "6a 6b 6c 4a 4b"),
+        ({"interleave": 1}, "6a 4a 6b 4b 6c"),
+        ({"interleave": 2}, "6a 6b 4a 6c 4b"),
+        ({"interleave": 9}, "6a 6b 6c 4a 4b"),
+        ({"happy_eyeballs_delay": 60}, "6a 4a 6b 4b 6c"),
+        ({"happy_eyeballs_delay": 60, "interleave": 2}, "6a 6b 4a 6c 4b"),
+    ],
+)
+def test_the_families_take_turns_as_asked(loop, monkeypatch, options, expected):
+    """`interleave` says how many addresses of the first family come before the turns begin."""
+    families = {"6": socket.AF_INET6, "4": socket.AF_INET}
+    tried = []
+
+    async def five_addresses(*arguments, **question):
+        found = ["6a", "6b", "6c", "4a", "4b"]
+        return [(families[name[0]], socket.SOCK_STREAM, 6, "", (name, 1)) for name in found]
+
+    async def fail(sock, address):
+        tried.append(address[0])
+        raise OSError(f"no {address[0]}")
+
+    monkeypatch.setattr(loop, "getaddrinfo", five_addresses)
+    monkeypatch.setattr(loop, "sock_connect", fail)
+    with pytest.raises(ExceptionGroup, match="create_connection failed") as caught:
+        connect(loop, "many.example", 1, all_errors=True, **options)
+    assert tried == expected.split()
+    assert [str(error) for error in caught.value.exceptions] == [f"no {name}" for name in tried]
+
+
 def test_a_name_without_addresses_is_an_error(loop, monkeypatch):
     async def no_addresses(*arguments, **options):
         return []
@@ -231,6 +264,39 @@ def test_an_accepted_socket_can_be_taken_over(loop, listener):
             return echoed
 
     assert loop.run_until_complete(session()) == b"hello"
+
+
+def test_an_accepted_unix_socket_can_be_taken_over(loop):
+    async def session():
+        here, there = socket.socketpair()
+        with there:
+            transport, _ = await loop.connect_accepted_socket(asyncio.Protocol, here)
+            there.setblocking(False)
+            transport.write(b"hello")
+            received = await loop.sock_recv(there, 100)
+            transport.close()
+            await asyncio.sleep(0)
+            return received
+
+    assert loop.run_until_complete(session()) == b"hello"
+
+
+def test_an_accepted_datagram_socket_is_refused(loop):
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as sock,
+        pytest.raises(ValueError, match="A Stream Socket was expected"),
+    ):
+        loop.run_until_complete(loop.connect_accepted_socket(asyncio.Protocol, sock))
+
+
+def test_timeouts_of_tls_without_tls_are_refused_for_an_accepted_socket(loop):
+    with (
+        socket.socket() as sock,
+        pytest.raises(ValueError, match=f"ssl_handshake_timeout {SSL_NEEDED}"),
+    ):
+        loop.run_until_complete(
+            loop.connect_accepted_socket(asyncio.Protocol, sock, ssl_handshake_timeout=1)
+        )
 
 
 # --- Unix sockets ---------------------------------------------------------------------------------
