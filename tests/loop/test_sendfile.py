@@ -403,6 +403,23 @@ def test_writing_while_the_kernel_sends_a_file_is_an_error(loop, file):
     loop.run_until_complete(session())
 
 
+def test_an_end_that_is_written_while_a_file_is_sent_comes_after_it(loop, way, file):
+    async def session():
+        async with connected(loop) as (transport, _, collector):
+            task = asyncio.create_task(loop.sendfile(transport, file))
+            await asyncio.sleep(0)
+            if way == "by the kernel":
+                transport.write_eof()
+            assert await collector.read(SIZE) == CONTENT
+            assert await task == SIZE
+            transport.write_eof()
+            assert await collector.read_to_end() == CONTENT
+            with pytest.raises(RuntimeError, match=r"after write_eof\(\)"):
+                await loop.sendfile(transport, file)
+
+    loop.run_until_complete(session())
+
+
 def test_the_protocol_is_given_no_data_while_a_file_is_sent(loop, way, file):
     """It would answer in the middle of the file."""
 

@@ -15,8 +15,10 @@ cdef class FileSendingEndpoint(SendingEndpoint):
         """Refuse writes from now on, so that none comes between the parts of a file.
 
         Raises:
-            RuntimeError: a file is being sent already.
+            RuntimeError: a file is being sent already, or `write_eof` was called before.
         """
+        if self.write_ended:
+            self.check_may_write("sendfile")
         if self.is_sending_file:
             raise RuntimeError(
                 "unable to send a file; sendfile is in progress on this transport already. "
@@ -28,6 +30,9 @@ cdef class FileSendingEndpoint(SendingEndpoint):
         """Take writes again."""
         self.is_sending_file = False
         self.room_waiter = None
+        if self.write_ended and self.queued_bytes == 0:
+            # It was called in the middle, and the file went first.
+            self.all_sent()
 
     def _send_file(self, int file_fd, off_t offset, Py_ssize_t size_max):
         """Send a part of a file, once everything that was written before has gone.

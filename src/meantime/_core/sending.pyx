@@ -254,7 +254,7 @@ cdef class SendingEndpoint(Endpoint):
     cdef int all_sent(self) except -1:
         if self.state == DRAINING:
             return self.lose(None)
-        if self.write_ended and self.state <= OPEN:
+        if self.write_ended and self.state <= OPEN and not self.is_sending_file:
             shutdown(self.socket_fd, SHUT_WR)
         return 0
 
@@ -263,7 +263,7 @@ cdef class SendingEndpoint(Endpoint):
         if self.state > OPEN or self.write_ended:
             return
         self.write_ended = True
-        if self.queued_bytes == 0:
+        if self.queued_bytes == 0 and not self.is_sending_file:
             shutdown(self.socket_fd, SHUT_WR)
 
     def can_write_eof(self):
