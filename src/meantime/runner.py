@@ -121,7 +121,8 @@ def install() -> None:
     """Let asyncio make meantime's loops, in this whole process, until uninstall().
 
     Loops that exist already stay what they are. Installing again changes nothing: one uninstall()
-    undoes it.
+    undoes it. From Python 3.14 on, code that took the function new_event_loop out of asyncio
+    before, or that asks an event loop policy for a loop, is not reached.
     """
     if Installation.swap is None:
         Installation.swap = PolicySwap() if HAS_POLICIES else FunctionSwap()

@@ -147,6 +147,18 @@ def test_what_another_library_has_set_since_stays(monkeypatch):
     assert asyncio.new_event_loop is not ours
 
 
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="up to 3.13 policies are the way")
+def test_installing_touches_no_policy():
+    """They are deprecated from 3.14 on, and gone with 3.16: using them would warn."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        meantime.install()
+        try:
+            assert asyncio.run(which_loop()) is meantime.EventLoop
+        finally:
+            meantime.uninstall()
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="policies are deprecated from 3.14 on")
 def test_a_policy_of_another_library_stays():
     meantime.install()

@@ -5,6 +5,7 @@ their arguments as the interpreter has them, in an array, and put up to three in
 tuple is made. Cython writes no such method by itself, hence the table of methods at the end.
 """
 import asyncio
+import inspect
 import sys
 from asyncio import format_helpers
 
@@ -31,6 +32,9 @@ cdef extern from "Python.h":
 cdef object Future = asyncio.Future
 cdef object Task = asyncio.Task
 cdef str CONTEXT = "context"
+
+# Up to Python 3.13 a task factory is not told the name; the task is, afterwards.
+cdef bint FACTORY_TAKES_NAME = sys.version_info >= (3, 14)
 
 
 cdef class SchedulingLoop(Loop):
@@ -67,7 +71,7 @@ cdef class SchedulingLoop(Loop):
         return 0
 
     cdef int check_call(self, object callback, str method) except -1:
-        if asyncio.iscoroutine(callback) or asyncio.iscoroutinefunction(callback):
+        if asyncio.iscoroutine(callback) or inspect.iscoroutinefunction(callback):
             raise TypeError(
                 f"coroutines cannot be used with {method}(): {callback!r} would never be awaited. "
                 "Use loop.create_task() for a coroutine."
@@ -108,10 +112,13 @@ cdef class SchedulingLoop(Loop):
             if name is None and context is None and not kwargs:
                 return Task(coro, loop=self)
             return Task(coro, loop=self, name=name, context=context, **kwargs)
-        if sys.version_info >= (3, 14):
-            return self.task_factory(self, coro, name=name, context=context, **kwargs)
+        # A factory is given only what somebody asked for: it need not know the rest.
         if context is not None:
             kwargs["context"] = context
+        if FACTORY_TAKES_NAME:
+            if name is not None:
+                kwargs["name"] = name
+            return self.task_factory(self, coro, **kwargs)
         task = self.task_factory(self, coro, **kwargs)
         if name is not None and hasattr(task, "set_name"):
             task.set_name(name)
