@@ -2,6 +2,10 @@
 
 import asyncio
 import errno
+import os
+import subprocess
+import sys
+import sysconfig
 
 import pytest
 
@@ -120,3 +124,38 @@ def test_the_environment_says_how_long_to_spin(monkeypatch, text, spin_s):
     monkeypatch.setenv("MEANTIME_SPIN_US", text)
     assert chooser.wanted_spin_s(None) == pytest.approx(spin_s)
     assert chooser.wanted_spin_s(0.001) == pytest.approx(0.001)
+
+
+# --- Free threading -------------------------------------------------------------------------------
+
+LOOK = "import sys, meantime; print(sys._is_gil_enabled()); meantime.new_event_loop().close()"
+
+
+def test_without_the_interpreters_lock_no_loop_is_made(monkeypatch):
+    """The core relies on it. An error at the start is better than a crash once a week."""
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    with pytest.raises(meantime.BackendError, match="PYTHON_GIL=0"):
+        meantime.new_event_loop()
+    with pytest.raises(meantime.BackendError, match="global interpreter lock"):
+        meantime.backend()
+
+
+@pytest.mark.skipif(
+    not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python is not free-threaded"
+)
+@pytest.mark.parametrize(
+    ("setting", "lock", "end", "said"),
+    [
+        ({}, "True\n", 0, "RuntimeWarning: The global interpreter lock (GIL) has been enabled"),
+        ({"PYTHON_GIL": "1"}, "True\n", 0, ""),
+        ({"PYTHON_GIL": "0"}, "False\n", 1, "meantime's core is not safe without it yet"),
+    ],
+    ids=["left alone", "lock asked for", "lock refused"],
+)
+def test_a_free_threaded_python_gets_its_lock_back(setting, lock, end, said):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    done = subprocess.run(
+        [sys.executable, "-c", LOOK], capture_output=True, text=True, env=environment | setting
+    )
+    assert (done.stdout, done.returncode) == (lock, end)
+    assert said in done.stderr

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import sys
 from pathlib import Path
 
 from meantime._core.poller.epoll import EpollPoller
@@ -37,8 +38,10 @@ def open_poller(asked: str | None) -> tuple[UringPoller | EpollPoller, str]:
 
     Raises:
         ValueError: `asked` or MEANTIME_BACKEND names no backend.
-        BackendError: the backend was asked for by name, and this machine refuses it.
+        BackendError: the backend was asked for by name, and this machine refuses it; or this
+            Python runs without its global interpreter lock.
     """
+    check_lock()
     wanted = wanted_backend(asked)
     if wanted == "epoll":
         return open_epoll(), "epoll"
@@ -52,6 +55,24 @@ def open_poller(asked: str | None) -> tuple[UringPoller | EpollPoller, str]:
                 "Leave out backend= and MEANTIME_BACKEND and meantime chooses, or ask for 'epoll'."
             ) from error
     return open_epoll(), f"epoll: {reason}"
+
+
+def check_lock() -> None:
+    """Refuse to work without the global interpreter lock, which the core relies on.
+
+    A free-threaded Python takes the lock into use when the core is imported, unless it was told not
+    to. Then call_soon_threadsafe and the loop could free one object twice.
+
+    Raises:
+        BackendError: there is no lock.
+    """
+    is_locked = getattr(sys, "_is_gil_enabled", None)
+    if is_locked is not None and not is_locked():
+        raise BackendError(
+            "this Python was told to run without its global interpreter lock (PYTHON_GIL=0 or "
+            "-X gil=0), and meantime's core is not safe without it yet. Leave the setting out: "
+            "then the lock is in use from the import of meantime on."
+        )
 
 
 def name_of_choice() -> str:
