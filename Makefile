@@ -17,17 +17,22 @@ BUILD_DIR := build/$(patsubst .%,%,$(notdir $(VENV)))
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test bench lint format build soak conformance servers clean
+.PHONY: help demo test test-next bench lint format build soak conformance servers clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "targets: demo test bench lint format build soak conformance clean"
+	@echo "targets: demo test test-next bench lint format build soak conformance clean"
 
 demo: $(VENV)/.test
 	$(BIN)/python scripts/demo.py
 
 test: $(VENV)/.test servers
 	$(BIN)/python -m pytest $(ARGS)
+
+# On the Pythons that this machine lacks, out of Debian's coming release. Its Pythons may be new to
+# CPYTHON_RUNNER, if that is named: then it first finds out which of their tests it can judge.
+test-next:
+	@$(PYTHON) scripts/test_next.py $(if $(CPYTHON_RUNNER),--conformance "$(CPYTHON_RUNNER)") $(ARGS)
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/run.py $(ARGS)
