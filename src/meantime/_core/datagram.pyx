@@ -251,11 +251,15 @@ cdef class DatagramTransport(Endpoint):
         cdef Py_ssize_t count
         cdef int error_number
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
-        count = sendto(self.socket_fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
-                       <sockaddr *>raw, length)
-        error_number = errno
+        while True:
+            count = sendto(self.socket_fd, view.buf, view.len, MSG_DONTWAIT | MSG_NOSIGNAL,
+                           <sockaddr *>raw, length)
+            error_number = errno
+            # Not left to an event: after an interruption none may come.
+            if count >= 0 or error_number != EINTR:
+                break
         PyBuffer_Release(&view)
-        if count < 0 and error_number != EAGAIN and error_number != EINTR:
+        if count < 0 and error_number != EAGAIN:
             set_errno(error_number)
             raise os_error()
         return count

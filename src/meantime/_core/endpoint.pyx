@@ -250,8 +250,9 @@ cdef class Endpoint(LoopWatcher):
     cdef int lose(self, object error) except -1:
         """Let go of the descriptor's events, and tell the protocol in the next turn."""
         self.state = LOST
-        self.loop._poller.unwatch(self)
-        return self.loop.call_internal(self._connection_lost, error, self.loop.own_context)
+        # Queued first: whatever the poller meets, the protocol is told.
+        self.loop.call_internal(self._connection_lost, error, self.loop.own_context)
+        return self.loop._poller.unwatch(self)
 
     def _connection_lost(self, error):
         protocol = self.protocol

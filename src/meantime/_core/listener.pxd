@@ -8,8 +8,9 @@ cdef class Listener(LoopWatcher):
     cdef int backlog
     cdef int family
     cdef bint active
+    cdef int failures             # attempts that failed since the last that did not
 
     cdef int accept_waiting(self) except -1
     cdef bint accept_one(self) except -1
     cdef int connected(self, int fd, void *peer, unsigned peer_length) except -1
-    cdef int out_of_resources(self) except -1
+    cdef int pause(self, str message) except -1

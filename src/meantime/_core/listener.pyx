@@ -6,6 +6,7 @@ from asyncio.trsock import TransportSocket
 from libc.errno cimport (
     EAGAIN,
     EBADF,
+    EINTR,
     EINVAL,
     EMFILE,
     ENFILE,
@@ -46,6 +47,8 @@ cdef enum:
     ACCEPTED_PER_TURN = 64
     # When no descriptor is left, try again after this time, as asyncio does.
     RETRY_DELAY_S = 1
+    # When so many attempts fail one after the other, it is not the connections' fault.
+    FAILURES_MAX = 64
 
 
 cdef class Listener(LoopWatcher):
@@ -111,12 +114,15 @@ cdef class Listener(LoopWatcher):
         cdef int fd = accept4(
             self.fd, <sockaddr *>&peer, &peer_length, SOCK_NONBLOCK | SOCK_CLOEXEC)
         if fd >= 0:
+            self.failures = 0
             self.connected(fd, &peer, peer_length)
             return True
         if errno == EAGAIN:
             return False
         if errno in (EMFILE, ENFILE, ENOBUFS, ENOMEM):
-            self.out_of_resources()
+            self.pause(
+                "socket.accept() out of system resource: connections wait until some is free. "
+                "Raise the limit (ulimit -n), or keep fewer connections open")
             return False
         if errno in (EBADF, EINVAL, ENOTSOCK, EOPNOTSUPP):
             # The socket is not a listening one any more, and will not be again.
@@ -129,7 +135,14 @@ cdef class Listener(LoopWatcher):
             })
             return False
         # Anything else is an error of that one connection (ECONNABORTED and the like).
-        return True
+        self.failures += errno != EINTR
+        if self.failures < FAILURES_MAX:
+            return True
+        self.failures = 0
+        self.pause(
+            "socket.accept() fails for one connection after the other: they wait for a second. "
+            "If it goes on, a security module or a seccomp filter may forbid accept4()")
+        return False
 
     cdef int connected(self, int fd, void *peer, unsigned peer_length) except -1:
         cdef StreamTransport transport
@@ -155,13 +168,12 @@ cdef class Listener(LoopWatcher):
             logger.debug("%r was accepted", transport)
         return 0
 
-    cdef int out_of_resources(self) except -1:
-        """No descriptor or memory is left: leave the connections waiting for a while."""
+    cdef int pause(self, str message) except -1:
+        """Say what errno is, and leave the connections waiting for a while."""
         error = OSError(errno, os.strerror(errno))
         self.loop._poller.unwatch(self)
         self.loop.call_exception_handler({
-            "message": "socket.accept() out of system resource: connections wait until some is "
-                       "free. Raise the limit (ulimit -n), or keep fewer connections open",
+            "message": message,
             "exception": error,
             "socket": TransportSocket(self.sock),
         })

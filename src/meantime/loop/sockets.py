@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import os
 import socket
 from typing import TYPE_CHECKING
@@ -13,6 +15,11 @@ if TYPE_CHECKING:
     from meantime.loop.face import Address
 
 INTERNET = (socket.AF_INET, socket.AF_INET6)
+
+# How long to wait for a place in the backlog of a Unix server before trying again: at first, and
+# at most.
+FULL_DELAY_S = 0.001
+FULL_DELAY_S_MAX = 0.05
 
 
 class SocketCalls(Face):
@@ -35,14 +42,22 @@ class SocketCalls(Face):
             )
             address = infos[0][4]
         fd = sock.fileno()
-        try:
-            sock.connect(address)
-        except (BlockingIOError, InterruptedError):
-            # After EINTR, too, the kernel goes on connecting by itself: calling connect again
-            # would only say EALREADY.
-            self._check_free(fd)
-        else:
-            return
+        delay_s = FULL_DELAY_S
+        while True:
+            try:
+                sock.connect(address)
+            except (BlockingIOError, InterruptedError) as error:
+                # After EINTR, too, the kernel goes on connecting by itself: calling connect again
+                # would only say EALREADY.
+                self._check_free(fd)
+                if error.errno != errno.EAGAIN or sock.family != socket.AF_UNIX:
+                    break
+            else:
+                return
+            # A Unix server whose backlog is full. The kernel has not begun to connect, and tells
+            # nobody when there is room.
+            await asyncio.sleep(delay_s)
+            delay_s = min(delay_s * 2, FULL_DELAY_S_MAX)
         await self._wait_writable(fd)
         check_connected(sock, address)
 

@@ -115,13 +115,16 @@ cdef class Poller:
             return 0
         slot = &self.slots[fd]
         watcher.fd = -1
-        if slot.armed and not self.forked():
-            self.disarm(fd, slot)
-        slot.armed = False
-        slot.generation += 1
-        slot.watcher = NULL
-        # Last, because it may free the watcher and run anything.
-        Py_DECREF(watcher)
+        try:
+            if slot.armed and not self.forked():
+                self.disarm(fd, slot)
+        finally:
+            # Even if the kernel could not be told: what it still answers then reaches nobody.
+            slot.armed = False
+            slot.generation += 1
+            slot.watcher = NULL
+            # Last, because it may free the watcher and run anything.
+            Py_DECREF(watcher)
         return 0
 
     cpdef int count_armed(self):

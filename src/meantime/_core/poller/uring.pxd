@@ -8,8 +8,14 @@ cdef class UringPoller(Poller):
     cdef Ring ring
     cdef uint64_t owner           # the thread that the ring is enabled for; 0 before the first
     cdef bint waiting             # that thread is in the kernel now
+    cdef bint has_lost            # the kernel said that it dropped a completion
+    cdef list leaving             # tickets of requests whose removal could not be queued yet
 
     cdef ring_sqe *new_sqe(self) except NULL
+    cdef ring_sqe *free_sqe(self) except? NULL
+    cdef int remove(self, uint64_t ticket) except -1
+    cdef int remove_leaving(self) except -1
+    cdef int check(self, int result) except -1
     cdef int bind(self) except -1
     cdef int rebuild(self) except -1
     cdef int submit(self) except -1

@@ -8,7 +8,7 @@ A poll request holds a reference to the *file*, not to the descriptor: closing a
 still watched does not close the connection. Hence unwatch first; the removal is submitted with the
 next `enter`, or at once by `flush`.
 """
-from libc.errno cimport EAGAIN, EBADF, EBUSY, EINTR, ENOSYS, ETIME, errno
+from libc.errno cimport EAGAIN, EBADF, EBADR, EBUSY, EINTR, ENOSYS, ETIME, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 import os
@@ -116,32 +116,63 @@ cdef class UringPoller(Poller):
         return 0
 
     cdef int disarm(self, int fd, Slot *slot) except -1:
-        cdef ring_sqe *sqe = self.new_sqe()
+        return self.remove(ticket_of(fd, slot.generation))
+
+    cdef int remove(self, uint64_t ticket) except -1:
+        cdef ring_sqe *sqe = self.free_sqe()
+        if sqe == NULL:
+            # The kernel takes nothing now, for want of memory. An end must not fail by that.
+            if self.leaving is None:
+                self.leaving = []
+            self.leaving.append(ticket)
+            return 0
         # Not POLL_REMOVE: that gives up with EALREADY when an event has just come and waits to be
         # told, and the request would live on and hold the file open.
         sqe.opcode = RING_OP_ASYNC_CANCEL
         sqe.fd = -1
         sqe.flags = RING_SQE_SKIP_SUCCESS
-        sqe.address = ticket_of(fd, slot.generation)
+        sqe.address = ticket
         sqe.user_data = NOBODY
         self.ring.push_sqe()
         return 0
 
+    cdef int remove_leaving(self) except -1:
+        """Try again to remove what the kernel could not take before."""
+        leaving = self.leaving
+        self.leaving = None
+        for ticket in leaving:
+            self.remove(ticket)
+        return 0
+
     cdef ring_sqe *new_sqe(self) except NULL:
+        cdef ring_sqe *sqe = self.free_sqe()
+        if sqe == NULL:
+            raise OSError(
+                EBUSY,
+                "io_uring takes no more requests now: its queue is full, and the kernel lacks the "
+                "memory to empty it. Try again later.",
+            )
+        return sqe
+
+    cdef ring_sqe *free_sqe(self) except? NULL:
+        """Return a cleared entry, or NULL when the kernel takes no more now."""
         cdef ring_sqe *sqe = self.ring.next_sqe()
         if sqe == NULL:
             self.submit()
             sqe = self.ring.next_sqe()
-        if sqe == NULL:
-            raise OSError(EBUSY, "io_uring takes no more requests now: its queues are full")
         return sqe
 
     cdef int submit(self) except -1:
         """Submit what is pending, without waiting, from whichever thread this is."""
-        cdef int result
         self.bind()
-        result = self.ring.enter(0, 0)
-        if result < 0 and result not in (-EINTR, -EAGAIN, -EBUSY, -ETIME):
+        return self.check(self.ring.enter(0, 0))
+
+    cdef int check(self, int result) except -1:
+        """Raise what `enter` failed with, unless it passes."""
+        if result == -EBADR:
+            # The kernel had no memory to keep a completion: somebody's event is lost.
+            self.has_lost = True
+        elif result < 0 and result not in (-EINTR, -EAGAIN, -EBUSY, -ETIME):
             raise OSError(-result, f"io_uring_enter failed: {os.strerror(-result)}")
         return 0
 
@@ -170,6 +201,8 @@ cdef class UringPoller(Poller):
         cdef Ring ring = Ring(SQ_ENTRIES, CQ_ENTRIES)
         self.ring.close()
         self.ring = ring
+        self.leaving = None
+        self.has_lost = False
         ring.enable()
         self.owner = thread_number()
         for fd in range(self.slot_count):
@@ -181,7 +214,8 @@ cdef class UringPoller(Poller):
     cdef bint can_skip(self) noexcept:
         # Everything that could have happened shows in memory, so nothing can starve.
         return not (
-            self.ring.pending() or self.ring.completed() or self.ring.kernel_has_work()
+            self.has_lost or self.leaving is not None
+            or self.ring.pending() or self.ring.completed() or self.ring.kernel_has_work()
         )
 
     cdef int flush(self) except -1:
@@ -200,6 +234,11 @@ cdef class UringPoller(Poller):
         cdef int result = 0
         if self.owner != thread_number():
             self.bind()
+        if self.has_lost:
+            # A new ring, in which everything is armed again, looks at the state of each.
+            self.rebuild()
+        if self.leaving is not None:
+            self.remove_leaving()
         if timeout_ns == 0 or self.ring.completed():
             if self.ring.pending() or self.ring.kernel_has_work():
                 result = self.ring.enter(0, 0)
@@ -207,8 +246,8 @@ cdef class UringPoller(Poller):
             self.waiting = True
             result = self.ring.enter(1, timeout_ns)
             self.waiting = False
-        if result < 0 and result not in (-ETIME, -EINTR, -EAGAIN, -EBUSY):
-            raise OSError(-result, f"io_uring_enter failed: {os.strerror(-result)}")
+        if result < 0:
+            self.check(result)
         return self.ring.completed()
 
     cdef int deliver_all(self) except -1:
