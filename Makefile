@@ -17,11 +17,11 @@ BUILD_DIR := build/$(patsubst .%,%,$(notdir $(VENV)))
 export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help demo test test-next bench lint format build soak conformance servers clean
+.PHONY: help demo test test-next bench lint format build soak faults conformance servers clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "targets: demo test test-next bench lint format build soak conformance clean"
+	@echo "targets: demo test test-next bench lint format build soak faults conformance clean"
 
 demo: $(VENV)/.test
 	$(BIN)/python scripts/demo.py
@@ -57,6 +57,10 @@ build: $(VENV)/.build
 
 soak: $(VENV)/.test
 	$(BIN)/python tests/soak.py --seconds $(SECONDS) $(ARGS)
+
+# As soak, while the core's system calls fail by a plan: tests/faults/run.py. Needs a C compiler.
+faults: $(VENV)/.test
+	$(BIN)/python tests/faults/run.py --seconds $(SECONDS) $(ARGS)
 
 # CPython's own asyncio tests. CPYTHON_RUNNER is the program that runs them on a given event loop.
 conformance: $(VENV)/.test

@@ -182,8 +182,8 @@ static int faulty_epoll_create1(int flags)
 
 static int faulty_epoll_ctl(int epoll_fd, int operation, int fd, struct epoll_event *event)
 {
-    /* To forget a descriptor needs no memory: that never fails for want of it. */
-    if (operation != EPOLL_CTL_DEL && fails(draw("epoll_ctl", fd), fd, 0))
+    /* Only a new entry needs memory: a change of one, and its end, never fail for want of it. */
+    if (operation == EPOLL_CTL_ADD && fails(draw("epoll_ctl", fd), fd, 0))
         return -1;
     return epoll_ctl(epoll_fd, operation, fd, event);
 }

@@ -1,0 +1,28 @@
+"""A short random run among faults, as `make faults` does it for longer."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import why_unavailable
+
+PROGRAM = Path(__file__).with_name("run.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+def test_a_busy_loop_survives_a_few_seconds_of_everything(compiled, backend):
+    """In a process of its own, which may hang or crash without taking the other tests along."""
+    if why_unavailable(backend):
+        pytest.skip(why_unavailable(backend))
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM), "--seconds", "4", "--backend", backend],
+        capture_output=True,
+        text=True,
+        timeout=55,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "survived" in done.stdout
+    assert " faults injected" in done.stdout
