@@ -102,7 +102,12 @@ if HAS_POLICIES:
             self.ours = Policy()
 
         def begin(self) -> None:
-            """Make the policy ours."""
+            """Make the policy ours, and keep the loop that this thread has set."""
+            # A kernel of Jupyter, for one, makes its loop before it runs a user's startup file. It
+            # would go on with another one if get_event_loop() no longer returned the first.
+            current = getattr(getattr(self.before, "_local", None), "_loop", None)
+            if current is not None:
+                self.ours.set_event_loop(current)
             asyncio.set_event_loop_policy(self.ours)
 
         def end(self) -> None:

@@ -169,6 +169,22 @@ def test_a_policy_of_another_library_stays():
     asyncio.set_event_loop_policy(None)
 
 
+@pytest.mark.parametrize("has_policies", [runner.HAS_POLICIES, False])
+def test_the_loop_that_a_thread_has_set_stays(monkeypatch, has_policies):
+    """A program that installs late must not find itself on two loops."""
+    monkeypatch.setattr(runner, "HAS_POLICIES", has_policies)
+    loop = asyncio.SelectorEventLoop()
+    asyncio.set_event_loop(loop)
+    try:
+        meantime.install()
+        assert asyncio.get_event_loop() is loop
+        meantime.uninstall()
+        assert asyncio.get_event_loop() is loop
+    finally:
+        asyncio.set_event_loop(None)
+        loop.close()
+
+
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="from 3.14 on it makes no loop")
 def test_get_event_loop_makes_our_loop_where_it_makes_one():
     meantime.install()
