@@ -2,10 +2,57 @@
 
 import asyncio
 import contextlib
+import hashlib
+import io
+import signal
 
 import aiohttp
 import pytest
 from aiohttp import web
+
+from tests.ecosystem.pages import (
+    Command,
+    Page,
+    check_installation,
+    check_nothing_is_left_out,
+    check_server,
+    run_command,
+    server,
+)
+from tests.ecosystem.servers import free_port
+
+PAGE = Page("aiohttp")
+
+PIECE = bytes(range(256)) * 256
+LARGE = PIECE * 160  # 10 MiB
+
+
+# --- The page -------------------------------------------------------------------------------------
+
+
+def test_the_page_says_what_to_install():
+    check_installation(PAGE)
+    check_nothing_is_left_out(PAGE, "python", "aiohttp.web")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", PAGE.commands_with("python", "aiohttp.web"), ids=str)
+def test_every_command_of_the_page_serves_on_meantime(command, backend, tmp_path, stop):
+    check_server(PAGE, command, backend, tmp_path, stop)
+
+
+@pytest.mark.slow
+def test_the_client_of_the_page_fetches_from_its_server(backend, tmp_path):
+    port = free_port()
+    PAGE.write_files(tmp_path, port)
+    with server(Command("python serve.py", ""), tmp_path, backend, port):
+        fetch = Command(f"python fetch.py http://127.0.0.1:{port}/", "")
+        fetched = run_command(fetch, tmp_path, backend)
+    assert fetched.stdout == "200 <class 'meantime.loop.eventloop.EventLoop'>\n\n"
+
+
+# --- Traffic --------------------------------------------------------------------------------------
 
 
 async def hello(request):
@@ -51,15 +98,33 @@ async def client_and_server():
             web.get("/talk", talk),
         ]
     )
-    runner = web.AppRunner(app, shutdown_timeout=1)
+    async with serving(app) as port, client_of(port) as session:
+        yield session
+
+
+@contextlib.asynccontextmanager
+async def serving(app, **options):
+    """Serve an application on the loop that is running, and yield its port."""
+    runner = web.AppRunner(app, shutdown_timeout=5, **options)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0]
-        async with aiohttp.ClientSession(f"http://{host}:{port}") as session:
-            yield session
+        yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
+
+
+def serving_one(handler, **options):
+    """Serve one handler at every path."""
+    app = web.Application(client_max_size=2 * len(LARGE))
+    app.add_routes([web.route("*", "/{tail:.*}", handler)])
+    return serving(app, **options)
+
+
+def client_of(port):
+    """Return a session that opens as many connections as are asked for."""
+    connector = aiohttp.TCPConnector(limit=0)
+    return aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector)
 
 
 def test_many_requests_at_once_each_get_their_own_answer(run):
@@ -70,9 +135,9 @@ def test_many_requests_at_once_each_get_their_own_answer(run):
                 async with session.get(f"/hello/{name}") as response:
                     return await response.text()
 
-            return await asyncio.gather(*[ask(n) for n in range(100)])
+            return await asyncio.gather(*[ask(n) for n in range(200)])
 
-    assert run(main()) == [f"hello {n}" for n in range(100)]
+    assert run(main()) == [f"hello {n}" for n in range(200)]
 
 
 def test_json_goes_there_and_back(run):
@@ -137,3 +202,188 @@ def test_a_refused_connection_is_reported_as_such(run):
             return refused.value.os_error
 
     assert isinstance(run(main()), ConnectionRefusedError)
+
+
+def test_requests_after_one_another_use_one_connection(run):
+    async def which_port(request):
+        return web.json_response(request.transport.get_extra_info("peername")[1])
+
+    async def main():
+        async with serving_one(which_port) as port, client_of(port) as session:
+            ports = set()
+            for _ in range(20):
+                async with session.get("/") as response:
+                    ports.add(await response.json())
+            return ports
+
+    assert len(run(main())) == 1
+
+
+def test_ten_mebibytes_arrive_whole_in_both_directions(run):
+    async def digest_and_download(request):
+        response = web.StreamResponse(headers={"Digest": digest(await request.read())})
+        await response.prepare(request)
+        for _ in range(160):
+            await response.write(PIECE)
+        await response.write_eof()
+        return response
+
+    def digest(body):
+        return hashlib.sha256(body).hexdigest()
+
+    async def main():
+        async with (
+            serving_one(digest_and_download) as port,
+            client_of(port) as session,
+            session.post("/", data=io.BytesIO(LARGE)) as response,
+        ):
+            return response.headers["Digest"], await response.read()
+
+    assert run(main()) == (digest(LARGE), LARGE)
+
+
+def test_a_file_is_sent_whole(run, tmp_path):
+    """aiohttp asks the loop for sendfile, and writes the file itself where there is none."""
+    (tmp_path / "file").write_bytes(LARGE)
+
+    async def send(request):
+        return web.FileResponse(tmp_path / "file")
+
+    async def main():
+        async with (
+            serving_one(send) as port,
+            client_of(port) as session,
+            session.get("/") as whole,
+            session.get("/", headers={"Range": "bytes=1000-1999"}) as part,
+        ):
+            return await whole.read(), await part.read()
+
+    assert run(main()) == (LARGE, LARGE[1000:2000])
+
+
+def test_a_piece_of_an_answer_arrives_before_the_next_is_made(run):
+    async def main():
+        heard = asyncio.Event()
+
+        async def stream(request):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            await response.write(b"first")
+            await heard.wait()
+            await response.write(b"second")
+            return response
+
+        async with (
+            serving_one(stream) as port,
+            client_of(port) as session,
+            session.get("/") as response,
+        ):
+            first = await response.content.readexactly(5)
+            heard.set()
+            return first, await response.read()
+
+    assert run(main()) == (b"first", b"second")
+
+
+def test_a_handler_is_cancelled_when_its_client_leaves(run):
+    async def main():
+        working, ends = asyncio.Event(), asyncio.Queue()
+
+        async def wait_for_the_end(request):
+            working.set()
+            try:
+                await asyncio.get_running_loop().create_future()
+            except asyncio.CancelledError:
+                ends.put_nowait("cancelled")
+                raise
+
+        async with serving_one(wait_for_the_end, handler_cancellation=True) as port:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await working.wait()
+            writer.transport.abort()
+            return await ends.get()
+
+    assert run(main()) == "cancelled"
+
+
+def test_a_handler_cannot_write_to_a_client_that_left(run):
+    async def main():
+        ends = asyncio.Queue()
+
+        async def endless(request):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            try:
+                while True:
+                    await response.write(PIECE)
+            except ConnectionError as error:
+                ends.put_nowait(type(error))
+                raise
+
+        async with serving_one(endless) as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readexactly(1_000_000)
+            writer.transport.abort()
+            return await ends.get()
+
+    assert issubclass(run(main()), ConnectionError)
+
+
+def test_a_shutdown_waits_for_the_request_in_flight(run):
+    async def main():
+        working = asyncio.Event()
+
+        async def slow(request):
+            working.set()
+            await asyncio.sleep(0.2)
+            return web.Response(text="done")
+
+        session = None
+        async with serving_one(slow) as port:
+            session = client_of(port)
+            asking = asyncio.create_task(session.get("/"))
+            await working.wait()
+        # The server is gone by now.
+        async with session, await asking as response:
+            return await response.text()
+
+    assert run(main()) == "done"
+
+
+def test_fifty_websockets_talk_at_once(run):
+    async def main():
+        async with client_and_server() as session:
+
+            async def speak(number):
+                async with session.ws_connect("/talk", heartbeat=5) as socket:
+                    for word in range(10):
+                        await socket.send_str(f"{number} says {word}")
+                        assert await socket.receive_str() == f"{number} SAYS {word}"
+                    return number
+
+            return await asyncio.gather(*[speak(number) for number in range(50)])
+
+    assert run(main()) == list(range(50))
+
+
+def test_a_handler_learns_that_its_websocket_is_lost(run):
+    async def main():
+        ends = asyncio.Queue()
+
+        async def listen(request):
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            async for _ in socket:
+                pass
+            ends.put_nowait(socket.close_code)
+            return socket
+
+        async with serving_one(listen) as port, client_of(port) as session:
+            socket = await session.ws_connect("/")
+            await socket.send_str("hello")
+            socket._response.connection.transport.abort()
+            return await ends.get()
+
+    assert run(main()) == 1006

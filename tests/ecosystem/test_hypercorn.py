@@ -1,0 +1,22 @@
+"""hypercorn: as its page says."""
+
+import signal
+
+import pytest
+
+from tests.ecosystem.pages import Page, check_installation, check_nothing_is_left_out, check_server
+
+PAGE = Page("hypercorn")
+
+pytestmark = pytest.mark.slow
+
+
+def test_the_page_says_what_to_install():
+    check_installation(PAGE)
+    check_nothing_is_left_out(PAGE, "hypercorn", "python")
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("command", PAGE.commands_with("hypercorn", "python"), ids=str)
+def test_every_command_of_the_page_serves_on_meantime(command, backend, tmp_path, stop):
+    check_server(PAGE, command, backend, tmp_path, stop)
