@@ -15,7 +15,13 @@ import websockets.asyncio.client
 import websockets.exceptions
 
 from tests.ecosystem.asgi_app import answer, app, whole_body
-from tests.ecosystem.pages import Page, check_installation, check_nothing_is_left_out, check_server
+from tests.ecosystem.pages import (
+    Command,
+    Page,
+    check_installation,
+    check_nothing_is_left_out,
+    check_server,
+)
 from tests.ecosystem.pages import server as page_server
 from tests.ecosystem.servers import accepts_connections, free_port, python_program, wait_until
 
@@ -46,7 +52,7 @@ def test_meantime_run_alone_does_not_reach_the_loop(backend, tmp_path):
     (command,) = [command for command in SERVERS if command.words[0] == "meantime"]
     port = free_port()
     PAGE.write_files(tmp_path, port)
-    alone = type(command)(command.line.replace("--loop none", "--loop asyncio"), "")
+    alone = Command(command.line.removesuffix(" --loop none"), "")
     with page_server(alone, tmp_path, backend, port):
         assert b"meantime" not in get(port)
 
