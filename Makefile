@@ -18,6 +18,7 @@ export PATH := $(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help demo test test-next bench lint format build soak faults conformance servers clean
+.PHONY: fuzz stress leaks test-debug sanitize
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,6 +62,23 @@ soak: $(VENV)/.test
 # As soak, while the core's system calls fail by a plan: tests/faults/run.py. Needs a C compiler.
 faults: $(VENV)/.test
 	$(BIN)/python tests/faults/run.py --seconds $(SECONDS) $(ARGS)
+# What no argument and no order may do to the core: crash or hang it. ARGS='--seed 7' repeats a run.
+fuzz: $(VENV)/.test
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS) $(ARGS)
+
+stress: $(VENV)/.test
+	$(BIN)/python tests/core/stress.py --seconds $(SECONDS) $(ARGS)
+
+leaks: $(VENV)/.test
+	$(BIN)/python tests/core/leaks.py $(ARGS)
+
+# All tests on a build that counts what is alive, which tests/conftest.py then looks at.
+test-debug: servers
+	sh scripts/test_instrumented.sh debug "$(PYTHON)" $(ARGS)
+
+# All tests, the fuzz and the soak on a build that stops at every bad access; see the script.
+sanitize: servers
+	sh scripts/test_instrumented.sh sanitize "$(PYTHON)" $(ARGS)
 
 # CPython's own asyncio tests. CPYTHON_RUNNER is the program that runs them on a given event loop.
 conformance: $(VENV)/.test
@@ -95,4 +113,4 @@ $(VENV)/.bench: $(VENV)/.test
 	@touch $@
 
 clean:
-	rm -rf build .conformance $(VENV)
+	rm -rf build .conformance $(VENV) .venv-debug .venv-sanitize

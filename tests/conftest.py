@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import meantime
+from meantime._core import counters
 
 # Threads that may outlive a test, by the start of their name.
 LASTING_THREADS = ("pytest_timeout",)
@@ -55,10 +56,11 @@ def loop(backend):
 def nothing_is_left():
     """Fail a test that leaves a descriptor, a thread or a task behind."""
     fds_before, threads_before = open_descriptors(), set(threading.enumerate())
+    counts_before = counters.read()
     yield
     # A thread that has been told to end, or a child's pipe, may need a moment more.
     give_up_at = time.monotonic() + 2.0
-    while left := what_is_left(fds_before, threads_before):
+    while left := what_is_left(fds_before, threads_before) + what_is_alive(counts_before):
         if time.monotonic() > give_up_at:
             pytest.fail("the test left behind: " + "; ".join(left), pytrace=False)
         gc.collect()
@@ -94,3 +96,17 @@ def what_is_left(fds_before, threads_before):
         if type(task) is asyncio.Task and not task.done()
     ]
     return left
+
+
+def what_is_alive(counts_before):
+    """Return one phrase for each kind of thing in the core of which there are more than before.
+
+    Only a build made for it counts; see `make test-debug`.
+    """
+    if counts_before is None:
+        return []
+    return [
+        f"{count - counts_before[kind]} {kind} in the core"
+        for kind, count in counters.read().items()
+        if count != counts_before[kind]
+    ]

@@ -24,6 +24,7 @@ cdef class DatagramTransport(Endpoint):
     cdef int receive_one(self) except -1
     cdef object name_of_peer(self, void *raw, socklen_t length)
     cdef int told_error(self, object error) except -1
+    cdef int count_queued(self, Py_ssize_t added_bytes) except -1
     cdef Py_ssize_t send_datagram(self, object data, object address) except -2
     cdef Py_ssize_t send_raw(self, object data, void *raw, socklen_t length) except -2
     cdef Peer *known_peer(self, object address) noexcept

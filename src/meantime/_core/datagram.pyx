@@ -14,6 +14,7 @@ from libc.string cimport memcmp, memcpy
 
 from meantime._core.addresses cimport address_from, address_to, name_of
 from meantime._core.calls cimport call_in_context
+from meantime._core.counters cimport COUNTING, counts
 from meantime._core.endpoint cimport LOST, OPEN, Endpoint, os_error, set_errno
 from meantime._core.kernel cimport (
     AF_INET,
@@ -28,6 +29,7 @@ from meantime._core.kernel cimport (
     recvfrom,
     sendto,
     sockaddr,
+    sockaddr_in,
     sockaddr_in6,
     sockaddr_storage,
     socklen_t,
@@ -65,13 +67,15 @@ cdef class DatagramTransport(Endpoint):
     def __cinit__(self):
         self.queue = deque()
 
-    def __init__(self, Loop loop, sock, protocol, address=None, waiter=None, extra=None):
-        self.extra = dict(extra) if extra else {}
-        self.extra.setdefault("peername", name_of(sock.fileno(), True))
-        self.extra.setdefault("sockname", name_of(sock.fileno(), False))
-        self.connected = self.extra["peername"] is not None
+    def __init__(self, Loop loop not None, sock, protocol, address=None, waiter=None, extra=None):
+        cdef int fd = sock.fileno()
+        names = dict(extra) if extra else {}
+        names.setdefault("peername", name_of(fd, True))
+        names.setdefault("sockname", name_of(fd, False))
+        self.adopt(loop, fd, sock.family, protocol, None)
+        self.extra = names
+        self.connected = names["peername"] is not None
         self.address = address
-        self.adopt(loop, sock.fileno(), sock.family, protocol, None)
         self.sock = sock
         loop.call_internal(self._made, waiter, loop.own_context)
 
@@ -150,7 +154,11 @@ cdef class DatagramTransport(Endpoint):
         """Return the address as a tuple; the same one as last time, for a peer that is known."""
         cdef Peer *peer
         cdef sockaddr_in6 *ip = <sockaddr_in6 *>raw
-        if self.family not in (AF_INET, AF_INET6) or length > sizeof(peer.raw):
+        if (
+            self.family not in (AF_INET, AF_INET6)
+            # A stream socket that somebody gave us as one of datagrams has no address to tell.
+            or not sizeof(sockaddr_in) <= length <= sizeof(peer.raw)
+        ):
             return address_from(<sockaddr *>raw, length)
         if self.peers == NULL:
             self.peers = <Peer *>calloc(PEERS_KNOWN, sizeof(Peer))
@@ -211,8 +219,9 @@ cdef class DatagramTransport(Endpoint):
             return
         if self.state < LOST:
             # What could change under our hands is copied.
-            self.queue.append((bytes(data), addr))
-            self.queued_bytes += len(data) + HEADER_BYTES
+            copied = bytes(data)
+            self.queue.append((copied, addr))
+            self.count_queued(len(copied) + HEADER_BYTES)
             self.pause_protocol()
 
     def _sent(self, data, addr):
@@ -283,10 +292,10 @@ cdef class DatagramTransport(Endpoint):
         """Send what is queued, until there is no room again."""
         while self.queue and self.state < LOST:
             data, address = self.queue.popleft()
-            self.queued_bytes -= len(data) + HEADER_BYTES
+            self.count_queued(-len(data) - HEADER_BYTES)
             if not self._sent(data, address):
                 self.queue.appendleft((data, address))
-                self.queued_bytes += len(data) + HEADER_BYTES
+                self.count_queued(len(data) + HEADER_BYTES)
                 break
         self.resume_protocol()
         if not self.queue and self.is_closing() and self.state < LOST:
@@ -295,7 +304,13 @@ cdef class DatagramTransport(Endpoint):
 
     cdef int drop_queue(self) except -1:
         self.queue.clear()
-        self.queued_bytes = 0
+        self.count_queued(-self.queued_bytes)
+        return 0
+
+    cdef int count_queued(self, Py_ssize_t added_bytes) except -1:
+        self.queued_bytes += added_bytes
+        if COUNTING:
+            counts.queued_bytes += added_bytes
         return 0
 
 cdef Py_ssize_t port_number(object port) noexcept:

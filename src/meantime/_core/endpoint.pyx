@@ -18,10 +18,12 @@ import warnings
 from asyncio.log import logger
 from asyncio.trsock import TransportSocket
 
+from cpython.object cimport PyObject, PyTypeObject
 from libc.errno cimport errno
 
 from meantime._core.addresses cimport address_from, name_of
 from meantime._core.calls cimport call_in_context
+from meantime._core.counters cimport COUNTING, count_instances, counts
 from meantime._core.kernel cimport (
     POLLIN,
     POLLOUT,
@@ -79,16 +81,24 @@ cdef class Endpoint(LoopWatcher):
         self.low_bytes = HIGH_BYTES // 4
 
     cdef int adopt(self, Loop loop, int fd, int family, object protocol, object server) except -1:
+        if self.loop is not None:
+            raise RuntimeError(
+                f"{self!r} is set up already. Make a transport for each socket.")
         self.loop = loop
         self.context = PyContext_CopyCurrent()
         self.family = family
         self.use_protocol(protocol)
-        loop._poller.watch(self, fd, POLLIN | POLLPRI | POLLOUT | POLLRDHUP, EDGE)
+        if server is not None:
+            server._attach(self)
+        try:
+            loop._poller.watch(self, fd, POLLIN | POLLPRI | POLLOUT | POLLRDHUP, EDGE)
+        except BaseException:
+            if server is not None:
+                server._detach(self)
+            raise
+        self.server = server
         self.socket_fd = fd
         self.state = OPENING
-        if server is not None:
-            self.server = server
-            server._attach(self)
         return 0
 
     def _made(self, waiter):
@@ -147,10 +157,14 @@ cdef class Endpoint(LoopWatcher):
         """Have the loop send what is queued at the end of this turn."""
         if not self.is_gathered:
             self.is_gathered = True
+            if COUNTING:
+                counts.gathered += 1
             self.loop.gathered.append(self)
         return 0
 
     cdef int send_gathered(self) except -1:
+        if COUNTING:
+            counts.gathered -= self.is_gathered
         self.is_gathered = False
         if self.queued_bytes and self.state < LOST:
             self.send_queued()
@@ -269,6 +283,9 @@ cdef class Endpoint(LoopWatcher):
     cdef int close_socket(self) except -1:
         cdef int fd = self.socket_fd
         self._names()
+        if self.fd >= 0 and self.loop is not None:
+            # It ends by another way than `lose`. The number of its descriptor will be another's.
+            self.loop._poller.unwatch(self)
         self.state = CLOSED
         self.socket_fd = -1
         if self.sock is not None:
@@ -283,8 +300,10 @@ cdef class Endpoint(LoopWatcher):
     def __del__(self):
         if self.state == CLOSED:
             return
-        warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
-        self.close_socket()
+        try:
+            warnings.warn(f"unclosed transport {self!r}", ResourceWarning, source=self)
+        finally:
+            self.close_socket()
 
     # ---- about
 
@@ -386,3 +405,11 @@ cdef class Endpoint(LoopWatcher):
 
     cdef int on_wire(self, const char *data, Py_ssize_t size) except -1:
         return 0
+
+cdef void end_counts(PyObject *owner) noexcept:
+    counts.gathered -= (<Endpoint>owner).is_gathered
+    counts.queued_bytes -= (<Endpoint>owner).queued_bytes
+
+
+if COUNTING:
+    count_instances(<PyTypeObject *>Endpoint, &counts.transports, end_counts)

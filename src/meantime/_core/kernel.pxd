@@ -83,6 +83,8 @@ cdef extern from "kernel.h" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, uint64_t offset)
     int munmap(void *address, size_t length)
     int close(int fd)
+    int F_GETFD
+    int fcntl(int fd, int command)
 
     ctypedef struct stat_t "struct stat":
         unsigned st_mode

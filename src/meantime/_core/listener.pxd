@@ -1,4 +1,5 @@
 from meantime._core.loop cimport LoopWatcher
+from meantime._core.poller.contract cimport Poller
 
 cdef class Listener(LoopWatcher):
     cdef readonly object sock
@@ -10,6 +11,7 @@ cdef class Listener(LoopWatcher):
     cdef bint active
     cdef int failures             # attempts that failed since the last that did not
 
+    cdef Poller poller(self)
     cdef int accept_waiting(self) except -1
     cdef bint accept_one(self) except -1
     cdef int connected(self, int fd, void *peer, unsigned peer_length) except -1

@@ -34,7 +34,7 @@ from meantime._core.kernel cimport (
     socklen_t,
 )
 from meantime._core.loop cimport Loop, LoopWatcher
-from meantime._core.poller.contract cimport EDGE
+from meantime._core.poller.contract cimport EDGE, Poller
 from meantime._core.transport cimport StreamTransport, accepted
 
 cdef extern from "Python.h":
@@ -63,6 +63,8 @@ cdef class Listener(LoopWatcher):
     """
 
     def __init__(self, Loop loop not None, sock, protocol_factory, int backlog, server=None):
+        if self.loop is not None:
+            raise RuntimeError("this Listener is set up already. Make one for each socket.")
         self.loop = loop
         self.sock = sock
         self.protocol_factory = protocol_factory
@@ -74,25 +76,32 @@ cdef class Listener(LoopWatcher):
     def start(self):
         """Listen, and accept what comes."""
         cdef int on = 1
+        cdef Poller poller = self.poller()
         cdef int fd = self.sock.fileno()
         self.sock.listen(self.backlog)
         if self.family in (AF_INET, AF_INET6):
             # Accepted sockets inherit it, which spares each of them the system call.
             setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))
         self.active = True
-        self.loop._poller.watch(self, fd, POLLIN, EDGE)
+        poller.watch(self, fd, POLLIN, EDGE)
 
     def stop(self):
         """Accept no more. When this returns, closing the socket frees its address."""
+        cdef Poller poller = self.poller()
         self.active = False
-        self.loop._poller.unwatch(self)
-        self.loop._poller.flush()
+        poller.unwatch(self)
+        poller.flush()
+
+    cdef Poller poller(self):
+        if self.loop is None:
+            raise RuntimeError("this Listener was not set up: its __init__ has not run.")
+        return self.loop._poller
 
     cdef int on_ready(self, unsigned events) except -1:
         return self.accept_waiting()
 
     def _accept_again(self, unused):
-        if self.active and self.fd >= 0:
+        if self.active and self.fd >= 0 and self.loop is not None:
             self.accept_waiting()
 
     cdef int accept_waiting(self) except -1:
@@ -182,5 +191,7 @@ cdef class Listener(LoopWatcher):
         return 0
 
     def _start_again(self):
-        if self.active and not self.loop.closed and self.sock.fileno() >= 0:
-            self.loop._poller.watch(self, self.sock.fileno(), POLLIN, EDGE)
+        if self.active and self.loop is not None and not self.loop.closed:
+            fd = self.sock.fileno()
+            if fd >= 0:
+                self.loop._poller.watch(self, fd, POLLIN, EDGE)

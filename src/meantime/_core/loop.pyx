@@ -5,13 +5,16 @@ import os
 from asyncio.events import _get_running_loop, _set_running_loop
 from asyncio.log import logger
 
-from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.errno cimport errno
 from libc.math cimport INFINITY
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 
+from meantime._core.counters cimport COUNTING, count_instances, counts
+from meantime._core.garbage cimport GC_SET_CLEAR
 from meantime._core.kernel cimport (
     EFD_CLOEXEC,
     EFD_NONBLOCK,
@@ -33,6 +36,7 @@ cdef enum:
     # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
     SLEEP_S_MAX = 24 * 3600
     TURNS_PER_BREATH = 64
+    SPIN_S_MAX = 1
 
 
 cdef class LoopWatcher(Watcher):
@@ -81,6 +85,10 @@ cdef class Loop(Scheduler):
     """
 
     def __cinit__(self, *args, **kwargs):
+        self.closed = True
+        # Until __init__ there is one that watches nothing, and says so.
+        self._poller = Poller()
+        self._poller.closed = True
         self.ready = Queue()
         self.due = Queue()
         self.timers = Timers()
@@ -88,15 +96,25 @@ cdef class Loop(Scheduler):
         self.gathered = []
         self.observers = []
         self.slow_callback_duration = 0.1
-        self.closed = True
 
-    def __init__(self, Poller poller, double spin_s=0.0):
-        self._poller = poller
-        self.own_context = contextvars.Context()
-        self.wakeup = Wakeup()
-        self.spin_ns = <int64_t>(spin_s * 1e9)
+    def __init__(self, Poller poller not None, double spin_s=0.0):
+        if self.wakeup is not None:
+            raise RuntimeError("this event loop is set up already. Make another one instead.")
+        if poller.serves:
+            raise RuntimeError("this poller serves another event loop. Make one for each loop.")
+        if not 0 <= spin_s <= SPIN_S_MAX:
+            raise ValueError(
+                f"spin_s is {spin_s!r}, and a loop cannot spin that long. "
+                f"Use seconds from 0 to {SPIN_S_MAX}."
+            )
+        wakeup = Wakeup()
         self._look_for_own_time()
-        poller.watch(self.wakeup, self.wakeup.event_fd, POLLIN, EDGE)
+        poller.watch(wakeup, wakeup.event_fd, POLLIN, EDGE)
+        self.own_context = contextvars.Context()
+        self.spin_ns = <int64_t>(spin_s * 1e9)
+        self.wakeup = wakeup
+        self._poller = poller
+        poller.serves = True
         self.closed = False
 
     def __dealloc__(self):
@@ -260,7 +278,8 @@ cdef class Loop(Scheduler):
         if left_s == INFINITY:
             return -1
         left_s -= self.now_s()
-        if left_s <= 0:
+        if not left_s > 0:
+            # Due, or no number at all: a time() of the program's own may answer anything.
             return 0
         # Rounded up: waking before it is due would mean to sleep again for nothing.
         return <int64_t>(min(left_s, <double>SLEEP_S_MAX) * 1e9) + 1
@@ -306,16 +325,15 @@ cdef class Loop(Scheduler):
 
     cdef int send_gathered(self) except -1:
         cdef list gathered = self.gathered
-        cdef LoopWatcher watcher
         cdef Py_ssize_t told = 0
         self.gathered = []
         try:
-            for watcher in gathered:
+            while told < len(gathered):
                 told += 1
-                watcher.send_gathered()
+                (<LoopWatcher>gathered[told - 1]).send_gathered()
         except BaseException:
             # A Ctrl-C in the middle: the others are sent when the loop goes on.
-            self.gathered = gathered[told:] + self.gathered
+            self.gathered[:0] = gathered[told:]
             raise
         return 0
 
@@ -345,11 +363,15 @@ cdef class Loop(Scheduler):
         Raises:
             RuntimeError: the loop is running.
         """
-        if self._thread_id != 0 and not self._poller.forked():
+        if self._thread_id != 0 and (
+            # In a forked child, the thread that ran the loop exists only if it is this one.
+            not self._poller.forked() or self._thread_id == PyThread_get_thread_ident()
+        ):
             raise RuntimeError("Cannot close a running event loop")
         if self.closed:
             return
         self.closed = True
+        self._poller.serves = False
         self.ready.clear()
         self.due.clear()
         self.timers.clear()
@@ -432,3 +454,17 @@ cdef class Loop(Scheduler):
             if self.scratch == NULL:
                 raise MemoryError()
         return self.scratch
+
+
+cdef int clear_loop(PyObject *owner) noexcept:
+    """Break the one circle that is not broken elsewhere: by a factory that refers to the loop.
+
+    The queues, the heap and the poller let go of what they hold by themselves, and stay.
+    """
+    (<Loop>owner).task_factory = None
+    return 0
+
+
+GC_SET_CLEAR(<PyTypeObject *>Loop, clear_loop)
+if COUNTING:
+    count_instances(<PyTypeObject *>Loop, &counts.loops, NULL)

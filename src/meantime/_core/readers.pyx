@@ -34,7 +34,8 @@ cdef int descriptor_of(object fileobj) except -1:
     """Return the descriptor of an int or of an object with fileno()."""
     cdef object fd
     if isinstance(fileobj, int):
-        fd = fileobj
+        # A plain one: a subclass may compare as it likes.
+        fd = int.__index__(fileobj)
     else:
         try:
             fd = int(fileobj.fileno())
@@ -261,9 +262,6 @@ cdef class ReaderLoop(SchedulingLoop):
 
     cdef int check_free(self, int fd) except -1:
         cdef Watcher watcher
-        if self._poller is None:
-            # Its __init__ failed, or has not run: nothing is used.
-            return 0
         watcher = self._poller.watcher_of(fd)
         if watcher is None or isinstance(watcher, DescriptorWatcher):
             return 0

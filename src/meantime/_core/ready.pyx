@@ -15,6 +15,7 @@ from meantime._core.calls cimport (
     context_is_empty,
     take_exception,
 )
+from meantime._core.counters cimport COUNTING, count_instances, counts
 from meantime._core.garbage cimport (
     GC_CLEAR_OF,
     GC_SET_CLEAR,
@@ -191,6 +192,20 @@ cdef class Handle:
         return 0
 
 
+cdef int clear_handle(PyObject *owner) noexcept:
+    """Do as `cancel`: whoever still finds the handle must find a whole one, on its loop."""
+    (<Handle>owner).is_cancelled = True
+    (<Handle>owner).arg_count = 0
+    (<Handle>owner).callback = None
+    (<Handle>owner).arg0 = (<Handle>owner).arg1 = (<Handle>owner).arg2 = None
+    return 0
+
+
+GC_SET_CLEAR(<PyTypeObject *>Handle, clear_handle)
+if COUNTING:
+    count_instances(<PyTypeObject *>Handle, &counts.handles, NULL)
+
+
 cdef class Queue:
     def __cinit__(self):
         self.items = <PyObject **>malloc(64 * sizeof(PyObject *))
@@ -250,6 +265,8 @@ GC_SET_TRAVERSE(<PyTypeObject *>Queue, visit_queue)
 GC_SET_CLEAR(<PyTypeObject *>Queue, clear_queue)
 
 
+# Its queue clears itself, and must be there as long as a thread can post.
+@cython.no_gc_clear
 cdef class Inbox:
     """What other threads want the loop to run.
 

@@ -3,6 +3,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, EINTR, errno
 
+from meantime._core.counters cimport COUNTING, counts
 from meantime._core.endpoint cimport (
     DRAINING,
     OPEN,
@@ -28,6 +29,17 @@ cdef enum:
     # Writes wait for one another, to leave together, but not more than this.
     GATHERED_BYTES_MAX = 64 * 1024
     PIECES_MAX = 64
+
+
+cdef bytes unchanging(object data):
+    """Return `data` as bytes: itself, or a copy of what could change under our hands."""
+    if type(data) is bytes:
+        return data
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise TypeError(
+            f"data argument must be a bytes-like object, not {type(data).__name__!r}"
+        )
+    return bytes(memoryview(data).cast("B"))
 
 
 cdef class SendingEndpoint(Endpoint):
@@ -88,12 +100,8 @@ cdef class SendingEndpoint(Endpoint):
         """Send several pieces, with one system call where possible."""
         if self.write_ended or self.is_sending_file:
             self.check_may_write("writelines")
-        pieces = list(list_of_data)
-        for piece in pieces:
-            if not isinstance(piece, (bytes, bytearray, memoryview)):
-                raise TypeError(
-                    f"data argument must be a bytes-like object, not {type(piece).__name__!r}"
-                )
+        # All of them are looked at first: none is sent if one is wrong.
+        pieces = [unchanging(piece) for piece in list_of_data]
         if self.ignores_write():
             return
         for piece in pieces:
@@ -149,7 +157,7 @@ cdef class SendingEndpoint(Endpoint):
         if type(data) is bytes:
             piece = data
         else:
-            piece = bytes(memoryview(data).cast("B")[start:])
+            piece = unchanging(data if start == 0 else memoryview(data).cast("B")[start:])
             start = 0
         if PyBytes_GET_SIZE(piece) == start:
             return 0
@@ -164,6 +172,8 @@ cdef class SendingEndpoint(Endpoint):
                 self.lone = None
             self.chunks.append(piece)
         self.queued_bytes += PyBytes_GET_SIZE(piece) - start
+        if COUNTING:
+            counts.queued_bytes += PyBytes_GET_SIZE(piece) - start
         return 0
 
     cdef int send_queued(self) except -1:
@@ -184,10 +194,13 @@ cdef class SendingEndpoint(Endpoint):
                 # The kernel tells, with an edge, when there is room again.
                 self.is_blocked = True
                 break
-        if self.writing_paused:
-            self.resume_protocol()
-        if self.queued_bytes == 0:
-            self.all_sent()
+        try:
+            if self.writing_paused:
+                self.resume_protocol()
+        finally:
+            # Also when the protocol lets KeyboardInterrupt out: nobody would come back for it.
+            if self.queued_bytes == 0:
+                self.all_sent()
         return 0
 
     cdef Py_ssize_t send_pieces(self, Py_ssize_t *offered) noexcept:
@@ -225,6 +238,8 @@ cdef class SendingEndpoint(Endpoint):
         return self.fatal(os_error(), "Fatal write error on socket transport")
 
     cdef int drop_queue(self) except -1:
+        if COUNTING:
+            counts.queued_bytes -= self.queued_bytes
         self.lone = None
         if self.chunks is not None:
             self.chunks.clear()
@@ -234,6 +249,8 @@ cdef class SendingEndpoint(Endpoint):
     cdef int drop_sent(self, Py_ssize_t count) except -1:
         cdef Py_ssize_t size
         self.queued_bytes -= count
+        if COUNTING:
+            counts.queued_bytes -= count
         if self.queued_bytes == 0:
             return self.drop_queue()
         count += self.first_offset

@@ -69,14 +69,18 @@ cdef class StreamTransport(FileSendingEndpoint):
         server: the Server that accepted it.
     """
 
-    def __init__(self, Loop loop, sock, protocol, waiter=None, extra=None, server=None):
+    def __init__(self, Loop loop not None, sock, protocol, waiter=None, extra=None, server=None):
         cdef int on = 1
-        self.extra = dict(extra) if extra else {}
-        self.extra.setdefault("peername", name_of(sock.fileno(), True))
-        self.extra.setdefault("sockname", name_of(sock.fileno(), False))
-        self.adopt(loop, sock.fileno(), sock.family, protocol, server)
+        cdef int fd = sock.fileno()
+        cdef int family = sock.family
+        cdef bint is_stream = sock.type == socket.SOCK_STREAM
+        names = dict(extra) if extra else {}
+        names.setdefault("peername", name_of(fd, True))
+        names.setdefault("sockname", name_of(fd, False))
+        self.adopt(loop, fd, family, protocol, server)
+        self.extra = names
         self.sock = sock
-        if self.family in (AF_INET, AF_INET6) and sock.type == socket.SOCK_STREAM:
+        if is_stream and family in (AF_INET, AF_INET6):
             # Small writes must not wait for the peer's acknowledgement. A socket that has no such
             # option needs none.
             setsockopt(self.socket_fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on))

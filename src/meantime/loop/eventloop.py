@@ -77,10 +77,10 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
         poller, self._backend = open_poller(backend)
         try:
             super().__init__(poller, wanted_spin_s(spin_s))
-            self.set_debug(is_debug_asked())
         except BaseException:
             poller.close()
             raise
+        self.set_debug(is_debug_asked())
         self._set_up_signals()
         self._set_up_generators()
         self._is_set_up = True

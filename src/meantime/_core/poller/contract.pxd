@@ -26,6 +26,7 @@ cdef class Poller:
     cdef int slot_count
     cdef bint replaces            # arming again takes the place of what was armed before
     cdef int born                 # the count of forks in this process when it was made
+    cdef bint serves              # a loop stands on it, and is the one to close it
     cdef readonly bint closed
 
     # For the loop and the watchers.

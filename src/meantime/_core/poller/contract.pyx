@@ -10,9 +10,12 @@ import os
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EBADF
+from libc.limits cimport INT_MAX
+from libc.stdint cimport int64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
+from meantime._core.counters cimport COUNTING, counts
 from meantime._core.garbage cimport (
     GC_CLEAR_OF,
     GC_SET_CLEAR,
@@ -22,7 +25,7 @@ from meantime._core.garbage cimport (
     traverseproc,
     visitproc,
 )
-from meantime._core.kernel cimport pthread_atfork
+from meantime._core.kernel cimport F_GETFD, fcntl, pthread_atfork
 
 cdef int forks = 0
 
@@ -58,6 +61,8 @@ cdef class Poller:
         cdef int fd
         for fd in range(self.slot_count):
             if self.slots[fd].watcher != NULL:
+                if COUNTING:
+                    counts.watched -= 1
                 Py_DECREF(<object>self.slots[fd].watcher)
         free(self.slots)
 
@@ -89,6 +94,8 @@ cdef class Poller:
                 del stale
                 # Letting go of it may have run anything, and the table may have moved.
                 slot = &self.slots[fd]
+            if COUNTING:
+                counts.watched += 1
             Py_INCREF(watcher)
             slot.watcher = <void *>watcher
             watcher.fd = fd
@@ -123,6 +130,8 @@ cdef class Poller:
             slot.armed = False
             slot.generation += 1
             slot.watcher = NULL
+            if COUNTING:
+                counts.watched -= 1
             # Last, because it may free the watcher and run anything.
             Py_DECREF(watcher)
         return 0
@@ -157,14 +166,17 @@ cdef class Poller:
         return watcher.on_ready(events)
 
     cdef int room_for(self, int fd) except -1:
-        cdef int wanted = self.slot_count
+        cdef int64_t wanted = self.slot_count
         cdef Slot *slots
         if fd < wanted:
             return 0
-        if wanted == 0:
-            wanted = 64
+        if fcntl(fd, F_GETFD) < 0:
+            # A number out of the blue must not cost the memory of a table of that size.
+            raise OSError(EBADF, f"{os.strerror(EBADF)}: descriptor {fd} is not open")
+        wanted = max(wanted, 64)
         while wanted <= fd:
             wanted *= 2
+        wanted = min(wanted, <int64_t>INT_MAX)
         slots = <Slot *>realloc(self.slots, wanted * sizeof(Slot))
         if slots == NULL:
             raise MemoryError()
@@ -174,15 +186,27 @@ cdef class Poller:
         return 0
 
     cpdef close(self):
-        """Let go of every watcher and of the kernel's objects. May be called again."""
+        """Let go of every watcher and of the kernel's objects. May be called again.
+
+        Raises:
+            RuntimeError: an open loop stands on it.
+        """
         cdef int fd
         if self.closed:
             return
-        for fd in range(self.slot_count):
-            if self.slots[fd].watcher != NULL:
-                self.unwatch(<Watcher>self.slots[fd].watcher)
+        if self.serves:
+            raise RuntimeError(
+                "cannot close this poller: an event loop stands on it. "
+                "Close the loop, which closes its poller."
+            )
+        # First, so that nothing is watched anew by what the watchers' ends run.
         self.closed = True
-        self.shut()
+        try:
+            for fd in range(self.slot_count):
+                if self.slots[fd].watcher != NULL:
+                    self.unwatch(<Watcher>self.slots[fd].watcher)
+        finally:
+            self.shut()
 
     cdef int wait(self, int64_t timeout_ns) except -1:
         """Learn what is ready; if nothing is, sleep until something is.
@@ -237,6 +261,8 @@ cdef int clear_watchers(PyObject *owner) noexcept:
         watcher = (<Poller>owner).slots[fd].watcher
         if watcher != NULL:
             (<Poller>owner).slots[fd].watcher = NULL
+            if COUNTING:
+                counts.watched -= 1
             Py_DECREF(<object>watcher)
     return poller_clear(owner)
 

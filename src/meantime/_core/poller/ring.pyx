@@ -54,6 +54,9 @@ cdef unsigned NEEDED = (
     RING_FEAT_SINGLE_MMAP | RING_FEAT_NODROP | RING_FEAT_EXT_ARG | RING_FEAT_CQE_SKIP
 )
 
+# What a closed ring's queues consist of: nothing is in them and nothing can be put in.
+cdef uint32_t nothing = 0
+
 
 cdef int try_setup(unsigned sq_entries, unsigned cq_entries, ring_params *params) except -1:
     """Set up a ring in the best way that this kernel has. Returns its descriptor."""
@@ -202,6 +205,11 @@ cdef class Ring:
 
     cpdef close(self):
         """Give the memory and the descriptor back. May be called again."""
+        if self.rings == NULL:
+            # Its arguments were wrong, so __cinit__ has not begun, and 0 is no descriptor of ours.
+            return
+        self.sq_head = self.sq_tail = self.sq_flags = self.cq_head = self.cq_tail = &nothing
+        self.sq_entries = 0
         if self.rings != MAP_FAILED:
             munmap(self.rings, self.rings_size_bytes)
             self.rings = MAP_FAILED

@@ -7,7 +7,8 @@ from meantime._core.poller.ring cimport Ring
 cdef class UringPoller(Poller):
     cdef Ring ring
     cdef uint64_t owner           # the thread that the ring is enabled for; 0 before the first
-    cdef bint waiting             # that thread is in the kernel now
+    cdef Py_ssize_t requests     # in flight, in a build that counts
+    cdef bint in_use              # that thread waits, or tells the watchers, now
     cdef bint has_lost            # the kernel said that it dropped a completion
     cdef list leaving             # tickets of requests whose removal could not be queued yet
 
@@ -19,4 +20,5 @@ cdef class UringPoller(Poller):
     cdef int bind(self) except -1
     cdef int rebuild(self) except -1
     cdef int submit(self) except -1
+    cdef int abandon(self, bint drained) except -1
     cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1

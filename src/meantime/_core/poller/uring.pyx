@@ -8,11 +8,14 @@ A poll request holds a reference to the *file*, not to the descriptor: closing a
 still watched does not close the connection. Hence unwatch first; the removal is submitted with the
 next `enter`, or at once by `flush`.
 """
+from cpython.object cimport PyObject, PyTypeObject
 from libc.errno cimport EAGAIN, EBADF, EBADR, EBUSY, EINTR, ENOSYS, ETIME, errno
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 import os
 
+from meantime._core.counters cimport COUNTING, count_instances, counts
+from meantime._core.garbage cimport GC_CLEAR_OF, GC_SET_CLEAR
 from meantime._core.kernel cimport (
     EFD_CLOEXEC,
     POLLERR,
@@ -113,6 +116,9 @@ cdef class UringPoller(Poller):
         sqe.operation_flags = ring_poll_mask(events)
         sqe.user_data = ticket_of(fd, slot.generation)
         self.ring.push_sqe()
+        if COUNTING:
+            self.requests += 1
+            counts.requests += 1
         return 0
 
     cdef int disarm(self, int fd, Slot *slot) except -1:
@@ -184,11 +190,13 @@ cdef class UringPoller(Poller):
         cdef uint64_t thread = thread_number()
         if self.owner == thread:
             return 0
-        if self.waiting:
+        if self.in_use:
             raise RuntimeError(
-                "the loop was used from a second thread while it waits. "
+                "the loop was used from a second thread while it runs. "
                 "Use loop.call_soon_threadsafe() to act from other threads."
             )
+        if self.closed:
+            raise RuntimeError("this poller is closed. Make a new event loop.")
         if self.owner != 0:
             return self.rebuild()
         self.ring.enable()
@@ -199,6 +207,8 @@ cdef class UringPoller(Poller):
         """Replace the ring by a new one in which everything is armed again."""
         cdef int fd
         cdef Ring ring = Ring(SQ_ENTRIES, CQ_ENTRIES)
+        if COUNTING:
+            self.abandon(False)
         self.ring.close()
         self.ring = ring
         self.leaving = None
@@ -243,9 +253,9 @@ cdef class UringPoller(Poller):
             if self.ring.pending() or self.ring.kernel_has_work():
                 result = self.ring.enter(0, 0)
         else:
-            self.waiting = True
+            self.in_use = True
             result = self.ring.enter(1, timeout_ns)
-            self.waiting = False
+            self.in_use = False
         if result < 0:
             self.check(result)
         return self.ring.completed()
@@ -255,14 +265,21 @@ cdef class UringPoller(Poller):
         cdef uint32_t head
         # Only what is there now: what the watchers cause is for the next turn.
         cdef uint32_t end = self.ring.cq_head[0] + self.ring.completed()
-        while self.ring.cq_head[0] != end:
-            head = self.ring.cq_head[0]
-            cqe = self.ring.cqes[head & self.ring.cq_mask]
-            # Given back before it is acted upon: if a watcher raises, the rest is still there
-            # for the next call, and this one is not told twice.
-            store_release_u32(self.ring.cq_head, head + 1)
-            if cqe.user_data != NOBODY:
-                self.complete(cqe.user_data, cqe.result, cqe.flags)
+        self.in_use = True
+        try:
+            while self.ring.cq_head[0] != end:
+                head = self.ring.cq_head[0]
+                cqe = self.ring.cqes[head & self.ring.cq_mask]
+                # Given back before it is acted upon: if a watcher raises, the rest is still there
+                # for the next call, and this one is not told twice.
+                store_release_u32(self.ring.cq_head, head + 1)
+                if COUNTING and cqe.user_data != NOBODY and not cqe.flags & RING_CQE_MORE:
+                    self.requests -= 1
+                    counts.requests -= 1
+                if cqe.user_data != NOBODY:
+                    self.complete(cqe.user_data, cqe.result, cqe.flags)
+        finally:
+            self.in_use = False
         return 0
 
     cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1:
@@ -288,9 +305,42 @@ cdef class UringPoller(Poller):
         return self.deliver(ticket, events)
 
     cdef int shut(self) except -1:
+        if self.ring is None:
+            return 0
         if not self.forked():
             # Otherwise the kernel lets go of the files only some time after the close, and an
             # address would stay in use.
             self.flush()
+        if COUNTING:
+            self.abandon(not self.forked() and self.owner == thread_number())
         self.ring.close()
         return 0
+
+    cdef int abandon(self, bint drained) except -1:
+        """Count what a ring that is about to go has left: nothing, if its own thread closes it."""
+        cdef ring_cqe *cqe
+        while drained and self.ring.completed():
+            cqe = &self.ring.cqes[self.ring.cq_head[0] & self.ring.cq_mask]
+            if cqe.user_data != NOBODY and not cqe.flags & RING_CQE_MORE:
+                self.requests -= 1
+                counts.requests -= 1
+            store_release_u32(self.ring.cq_head, self.ring.cq_head[0] + 1)
+            self.flush()
+        if drained:
+            counts.abandoned += self.requests
+        counts.requests -= self.requests
+        self.requests = 0
+        return 0
+
+
+# The collector takes away the watchers only. The ring is in no circle, and its poller may still be
+# asked something by what the collector frees.
+GC_SET_CLEAR(<PyTypeObject *>UringPoller, GC_CLEAR_OF(<PyTypeObject *>Poller))
+
+
+cdef void end_requests(PyObject *owner) noexcept:
+    counts.requests -= (<UringPoller>owner).requests
+
+
+if COUNTING:
+    count_instances(<PyTypeObject *>UringPoller, &counts.rings, end_requests)
