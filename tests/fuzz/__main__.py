@@ -136,7 +136,7 @@ def note_crash(number, child, trouble):
 def fuzz(seconds, seed, backends, crashes_max):
     """Fuzz for so long. Returns the sum of the children's reports, and the crashes in words."""
     until = time.monotonic() + seconds
-    total = {"programs": 0, "steps": 0, "called": set()}
+    total = {"programs": 0, "steps": 0, "returned": 0, "called": set()}
     crashes = []
     while (left := until - time.monotonic()) > 0 and len(crashes) < crashes_max:
         child = Child(
@@ -153,8 +153,8 @@ def fuzz(seconds, seed, backends, crashes_max):
             print(crashes[-1], flush=True)
         else:
             report = child.report()
-            total["programs"] += report["programs"]
-            total["steps"] += report["steps"]
+            for counted in ("programs", "steps", "returned"):
+                total[counted] += report[counted]
             total["called"] |= set(map(tuple, report["called"]))
         seed += 1
     return total, crashes
@@ -186,9 +186,11 @@ def main():
     print(f"fuzzing for {arguments.seconds:g} s, seed {arguments.seed}, {backends}", flush=True)
     total, crashes = fuzz(arguments.seconds, arguments.seed, backends, arguments.crashes)
     wanted = set(discovery.targets())
+    called = len(total["called"])
     print(
-        f"{total['programs']} programs, {total['steps']} steps; called {len(total['called'])} of "
-        f"{len(wanted)} names in {len(discovery.classes())} classes; {len(crashes)} crashes"
+        f"{total['programs']} programs, {total['steps']} steps, {total['returned']} of them with "
+        f"no exception; called {called} of {len(wanted)} names in {len(discovery.classes())} "
+        f"classes; {len(crashes)} crashes"
     )
     missed = wanted - total["called"]
     if missed and not crashes:

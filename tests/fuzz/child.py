@@ -71,7 +71,7 @@ class Notes:
         # Out of the way of the numbers that programs use.
         self.fd = fcntl.fcntl(opened, fcntl.F_DUPFD_CLOEXEC, OWN_FD_MIN)
         os.close(opened)
-        self.programs = self.steps = 0
+        self.programs = self.steps = self.returned = 0
         self.called = set()
 
     def write(self, **noted):
@@ -81,7 +81,12 @@ class Notes:
 
     def report(self):
         self.write(
-            report={"programs": self.programs, "steps": self.steps, "called": sorted(self.called)}
+            report={
+                "programs": self.programs,
+                "steps": self.steps,
+                "returned": self.returned,
+                "called": sorted(self.called),
+            }
         )
 
 
@@ -96,7 +101,9 @@ class Runner:
         if time.monotonic() > self.until:
             raise TimeIsUpError
         self.notes.write(program=program)
-        self.notes.called |= machine.run(program, self.scratch_file)
+        called, returned = machine.run(program, self.scratch_file)
+        self.notes.called |= called
+        self.notes.returned += returned
         self.notes.programs += 1
         self.notes.steps += len(program[1])
         if self.notes.programs % 50 == 0:

@@ -64,6 +64,7 @@ class World:
         self.raw_fds = []
         self.loops = {}
         self.called = set()
+        self.returned = 0
 
     # ---- what programs name
 
@@ -154,6 +155,7 @@ class World:
         kind, *rest = step
         try:
             self.keep(getattr(self, f"do_{kind}")(*rest))
+            self.returned += 1
         except TooLongError:
             raise
         except BaseException:  # noqa: BLE001  any exception is a fine outcome
@@ -388,7 +390,7 @@ def isinstance_(thing, cls):
 
 
 def run(program, scratch_file):
-    """Run a program; returns the pairs of class and name that were called."""
+    """Run a program. Returns which names were called, and how many steps raised nothing."""
     backend, steps, mischief = program
     world = World(backend, mischief, scratch_file)
     try:
@@ -403,4 +405,4 @@ def run(program, scratch_file):
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         signal.setitimer(signal.ITIMER_REAL, 0)
         world.end()
-    return world.called
+    return world.called, world.returned

@@ -72,9 +72,29 @@ def sweeps(backends):
 
 def sweep(drawn):
     backend, state, given, mischief = drawn
-    return [
-        [backend, swept_steps(cls, name, state, given[index % len(given)]), mischief]
+    swept = [
+        swept_steps(cls, name, state, given[index % len(given)])
         for index, (cls, name) in enumerate(discovery.targets())
+    ]
+    ways = {"new": "new", "good": "call", "closed": "sub", "unbound": "subnew"}
+    swept += [life_of(cls, ways[state], given[0]) for cls in discovery.classes()]
+    return [[backend, steps, mischief] for steps in swept]
+
+
+def life_of(cls, way, given):
+    """Make an object of a class, and do to it what can be done to any object."""
+    return [
+        ["make", cls, way, given],
+        ["read", 0],
+        ["look", 0],
+        *(["copy", 0, how] for how in ("copy", "deepcopy", "pickle", "state")),
+        ["weakref", 0],
+        ["init", 0, given],
+        ["init", 0, given],
+        ["delete", 0, 0],
+        ["collect"],
+        ["drop", 0],
+        ["collect"],
     ]
 
 
