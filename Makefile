@@ -36,6 +36,7 @@ test-next:
 	@$(PYTHON) scripts/test_next.py $(if $(CPYTHON_RUNNER),--conformance "$(CPYTHON_RUNNER)") $(ARGS)
 
 bench: $(VENV)/.bench
+	@sh scripts/install_servers.sh wrk
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 lint: $(VENV)/.lint

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from time import perf_counter, process_time
 
 from peers import PEERS
+
+
+class UnavailableError(Exception):
+    """A question cannot be asked here: something that it needs beside the loop is missing."""
 
 
 class Laps:
@@ -77,6 +82,17 @@ def pin_to_server_core() -> None:
     os.sched_setaffinity(0, {cores()[0]})
 
 
+@contextlib.contextmanager
+def on_client_core() -> Iterator[None]:
+    """Let this thread, and so the programs that it starts, run where the clients do."""
+    usable = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cores()[1]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, usable)
+
+
 def report(loop_name: str, **figures: float) -> None:
     """Print the answer: one line of JSON."""
     print(json.dumps({"loop": loop_name, **figures}), flush=True)
@@ -96,7 +112,7 @@ def ask(
     """
     parser = command_line(description)
     for name, default in numbers.items():
-        parser.add_argument(f"--{name}", type=int, default=default)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
     parser.add_argument("--cost", action="store_true", help="per second of processor time")
     options = parser.parse_args()
     if not PEERS[options.loop].factory:

@@ -3,6 +3,8 @@
  *   loadgen --tcp PORT --connections 100 --request 1024 --seconds 1
  *   loadgen --unix PATH ...        loadgen --udp PORT ...
  *   loadgen --tcp PORT --mode churn ...      each request on a connection of its own
+ *   loadgen --tcp PORT --tls ...             over TLS; with --resume each handshake but the first
+ *                                            resumes the first session
  *   loadgen --tcp PORT --mode hold           reads totals from stdin, opens so many, holds them
  *
  * A closed loop: each connection sends one request, waits for the whole answer, and only then
@@ -15,10 +17,10 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -31,6 +33,8 @@
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "loadgen_tls.h"
 
 enum {
     EVENTS_MAX = 256,
@@ -50,12 +54,13 @@ struct options {
     unsigned connections;
     size_t request_bytes, answer_bytes;
     double warm_up_s, seconds;
-    int cpu, busy;
+    int cpu, busy, tls, resume;
     pid_t pid;
 };
 
 struct connection {
     int fd, wants_out;
+    struct tls *tls;
     size_t sent, received;
     uint64_t started_ns;
 };
@@ -160,7 +165,7 @@ static void open_socket(struct connection *connection, int flags)
     int failed = connect(fd, (struct sockaddr *)&options.target, options.target_bytes);
     if (failed && errno != EINPROGRESS)
         fail("connect: %s (connection %u)", strerror(errno), opened_total);
-    *connection = (struct connection){.fd = fd};
+    *connection = (struct connection){.fd = fd, .tls = options.tls ? tls_open(fd) : NULL};
 }
 
 static void watch(struct connection *connection, int how, unsigned events)
@@ -170,33 +175,80 @@ static void watch(struct connection *connection, int how, unsigned events)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
+/* ---- sending and receiving, with TLS or without ---- */
+
+/* Over TLS a request is taken whole once the handshake is done, and then waits encrypted. */
+static int wants_out(const struct connection *connection)
+{
+    return connection->tls ? tls_has_unsent(connection->tls)
+                           : connection->sent < options.request_bytes;
+}
+
+static int has_unsent(const struct connection *connection)
+{
+    return connection->sent < options.request_bytes || wants_out(connection);
+}
+
+/* Sends as much of the request as goes now. */
+static void send_part(struct connection *connection)
+{
+    const char *data = request + connection->sent;
+    size_t left = options.request_bytes - connection->sent;
+    ssize_t bytes = connection->tls ? tls_send(connection->tls, data, left)
+                                    : send(connection->fd, data, left, MSG_NOSIGNAL);
+    if (bytes < 0 && errno != EAGAIN)
+        fail("send: %s", strerror(errno));
+    connection->sent += bytes > 0 ? (size_t)bytes : 0;
+}
+
+/* Over TLS, a request that has not been taken waits for the handshake, which `send_part` makes. */
+static int may_receive(const struct connection *connection)
+{
+    return !connection->tls || connection->sent == options.request_bytes;
+}
+
+static ssize_t receive_part(struct connection *connection, char *into, size_t bytes)
+{
+    return connection->tls ? tls_receive(connection->tls, into, bytes)
+                           : recv(connection->fd, into, bytes, 0);
+}
+
+static void wait_for(const struct connection *connection)
+{
+    short events = wants_out(connection) ? POLLIN | POLLOUT : POLLIN;
+    struct pollfd watched = {.fd = connection->fd, .events = events};
+    if (!poll(&watched, 1, SILENCE_S_MAX * 1000))
+        fail("no answer for %d s", SILENCE_S_MAX);
+}
+
 /* The first exchange of a connection, while nothing else runs: the server has accepted it once
  * this returns, and has answered with the right bytes. */
 static void exchange_once(struct connection *connection)
 {
-    struct timeval bound = {.tv_sec = SILENCE_S_MAX};
-    int fd = connection->fd, is_echo = options.request_bytes == options.answer_bytes;
-    setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
-    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
-    for (size_t sent = 0; sent < options.request_bytes;) {
-        ssize_t bytes = send(fd, request + sent, options.request_bytes - sent, MSG_NOSIGNAL);
-        if (bytes < 0)
-            fail("first request: send: %s", strerror(errno));
-        sent += (size_t)bytes;
-    }
-    for (size_t received = 0; received < options.answer_bytes;) {
-        ssize_t bytes = recv(fd, answer + received, options.answer_bytes - received, 0);
-        if (bytes <= 0)
+    int is_echo = options.request_bytes == options.answer_bytes;
+    while (connection->received < options.answer_bytes) {
+        if (has_unsent(connection))
+            send_part(connection);
+        ssize_t bytes = -1;
+        errno = EAGAIN;
+        if (may_receive(connection))
+            bytes = receive_part(connection, answer + connection->received,
+                                 options.answer_bytes - connection->received);
+        if (bytes < 0 && errno == EAGAIN)
+            wait_for(connection);
+        else if (bytes <= 0)
             fail("first answer: %s", bytes ? strerror(errno) : "the server closed");
-        received += (size_t)bytes;
+        connection->received += bytes > 0 ? (size_t)bytes : 0;
     }
     if (is_echo && memcmp(request, answer, options.answer_bytes))
         fail("the echo differs from what was sent");
+    if (options.resume)
+        tls_keep_session(connection->tls);
 }
 
 static void open_and_check(struct connection *connection)
 {
-    open_socket(connection, 0);
+    open_socket(connection, SOCK_NONBLOCK);
     exchange_once(connection);
 }
 
@@ -204,16 +256,11 @@ static void open_and_check(struct connection *connection)
 
 static void send_more(struct connection *connection)
 {
-    size_t left = options.request_bytes - connection->sent;
-    ssize_t bytes = send(connection->fd, request + connection->sent, left, MSG_NOSIGNAL);
-    if (bytes < 0 && errno != EAGAIN)
-        fail("send: %s", strerror(errno));
-    connection->sent += bytes > 0 ? (size_t)bytes : 0;
-
-    int wants_out = connection->sent < options.request_bytes;
-    if (wants_out != connection->wants_out) {
-        connection->wants_out = wants_out;
-        watch(connection, EPOLL_CTL_MOD, EPOLLIN | (wants_out ? EPOLLOUT : 0));
+    send_part(connection);
+    int wanted = wants_out(connection);
+    if (wanted != connection->wants_out) {
+        connection->wants_out = wanted;
+        watch(connection, EPOLL_CTL_MOD, EPOLLIN | (wanted ? EPOLLOUT : 0));
     }
 }
 
@@ -226,6 +273,10 @@ static void begin(struct connection *connection, uint64_t now)
 
 static void reopen(struct connection *connection)
 {
+    if (connection->tls) {
+        tls_check_resumed(connection->tls);
+        tls_close(connection->tls);
+    }
     close(connection->fd);
     open_socket(connection, SOCK_NONBLOCK);
     watch(connection, EPOLL_CTL_ADD, EPOLLIN);
@@ -243,12 +294,13 @@ static void finish(struct connection *connection)
 
 /* One receive for each event is enough: edge-triggered, but nothing more can come before the
  * next request is sent, and a short receive has emptied the socket. A part of a long answer may
- * have filled what was asked for, so go on until it is short or complete. */
+ * have filled what was asked for, so go on until it is short or complete. TLS gives one record at a
+ * time, and may have more that it has read already, so there only EAGAIN says that it is empty. */
 static void receive_more(struct connection *connection)
 {
     while (connection->received < options.answer_bytes) {
         size_t left = options.answer_bytes - connection->received;
-        ssize_t bytes = recv(connection->fd, answer, left + 1, 0);
+        ssize_t bytes = receive_part(connection, answer, left + 1);
         if (bytes < 0 && errno == EAGAIN)
             return;
         if (bytes <= 0)
@@ -256,7 +308,7 @@ static void receive_more(struct connection *connection)
         if ((size_t)bytes > left)
             fail("the server answered more bytes than it was asked for");
         connection->received += (size_t)bytes;
-        if ((size_t)bytes < left)
+        if ((size_t)bytes < left && !connection->tls)
             return;
     }
     finish(connection);
@@ -284,9 +336,9 @@ static void run_until(uint64_t end_ns)
             fail("epoll_wait: %s", strerror(errno));
         for (int i = 0; i < count; i++) {
             struct connection *connection = events[i].data.ptr;
-            if (connection->sent < options.request_bytes)
+            if (has_unsent(connection))
                 send_more(connection);
-            if (events[i].events & ~(unsigned)EPOLLOUT)
+            if (events[i].events & ~(unsigned)EPOLLOUT && may_receive(connection))
                 receive_more(connection);
         }
         now = now_ns();
@@ -305,7 +357,6 @@ static void load(void)
 {
     for (unsigned i = 0; i < options.connections; i++) {
         open_and_check(&connections[i]);
-        fcntl(connections[i].fd, F_SETFL, O_NONBLOCK);
         watch(&connections[i], EPOLL_CTL_ADD, EPOLLIN);
     }
     uint64_t start_ns = now_ns();
@@ -396,6 +447,8 @@ static void take(int name, const char *value)
     case 'c': options.cpu = atoi(value); break;
     case 'p': options.pid = (pid_t)atoi(value); break;
     case 'b': options.busy = 1; break;
+    case 'T': options.tls = 1; break;
+    case 'R': options.tls = options.resume = 1; break;
     default: exit(2);
     }
 }
@@ -407,6 +460,7 @@ static void parse(int count, char **words)
         {"mode", 1, 0, 'm'},        {"request", 1, 0, 'r'}, {"answer", 1, 0, 'a'},
         {"connections", 1, 0, 'n'}, {"warm-up", 1, 0, 'w'}, {"seconds", 1, 0, 's'},
         {"cpu", 1, 0, 'c'},         {"pid", 1, 0, 'p'},     {"busy", 0, 0, 'b'},
+        {"tls", 0, 0, 'T'},         {"resume", 0, 0, 'R'},
         {0, 0, 0, 0},
     };
     int name;
@@ -432,6 +486,8 @@ static void prepare(void)
         if (sched_setaffinity(0, sizeof cpus, &cpus) < 0)
             fail("cannot run on processor %d: %s", options.cpu, strerror(errno));
     }
+    if (options.tls)
+        tls_prepare();
     poller = epoll_create1(EPOLL_CLOEXEC);
     connections = calloc(options.connections, sizeof *connections);
     request = malloc(options.request_bytes);

@@ -50,13 +50,14 @@ class Echo(asyncio.Protocol):
 
 
 def compiled(name: str) -> str:
-    """Return the path of a tool, compiled from its source beside this file if that is newer.
+    """Return the path of a tool, compiled from its sources beside this file if they are newer.
 
     Raises:
         RuntimeError: there is no C compiler, or it did not accept the source.
     """
     source, program = HERE / f"{name}.c", BUILD / name
-    if program.exists() and program.stat().st_mtime >= source.stat().st_mtime:
+    changed_s = max(path.stat().st_mtime for path in HERE.glob(f"{name}*.[ch]"))
+    if program.exists() and program.stat().st_mtime >= changed_s:
         return str(program)
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
@@ -64,7 +65,7 @@ def compiled(name: str) -> str:
     BUILD.mkdir(exist_ok=True)
     # Under a name of its own first, since several questions may find it missing at once.
     fresh = BUILD / f"{name}.{os.getpid()}"
-    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", fresh, source], check=True)
+    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", fresh, source, "-ldl"], check=True)
     fresh.replace(program)
     return str(program)
 

@@ -7,8 +7,9 @@ import importlib.metadata
 import importlib.util
 import os
 from asyncio import AbstractEventLoop
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -20,29 +21,44 @@ class Peer:
     """``module:function`` that makes a loop; empty for the server written in C."""
     environment: Mapping[str, str] = field(default_factory=dict)
     colour: str = "black"
+    patch: str = ""
+    """``module:function`` that changes a loop after it is made; empty for most."""
 
     @property
-    def module(self) -> str:
-        return self.factory.partition(":")[0]
+    def modules(self) -> list[str]:
+        """The modules that must be there, the loop's own first."""
+        return [name.partition(":")[0] for name in (self.factory, self.patch) if name]
 
-    def is_installed(self) -> bool:
-        return not self.factory or importlib.util.find_spec(self.module) is not None
+    def missing_module(self) -> str:
+        """Return the first module that is not installed; empty if all are."""
+        return next((name for name in self.modules if importlib.util.find_spec(name) is None), "")
 
     def version(self) -> str:
-        """Return the version of the package; empty where a version would say nothing."""
-        if not self.factory or self.module == "asyncio":
-            return ""
-        try:
-            return importlib.metadata.version(self.module)
-        except importlib.metadata.PackageNotFoundError:
-            return "version unknown: imported from a folder"
+        """Return the versions of the packages; empty where a version would say nothing."""
+        versions = (version_of(name) for name in self.modules if name != "asyncio")
+        return " + ".join(versions)
 
     def new_loop(self) -> AbstractEventLoop:
         """Return a new loop of this kind. Sets this peer's environment variables first."""
         os.environ.update(self.environment)
-        module = importlib.import_module(self.module)
-        loop: AbstractEventLoop = getattr(module, self.factory.partition(":")[2])()
+        loop: AbstractEventLoop = named(self.factory)()
+        if self.patch:
+            named(self.patch)(loop)
         return loop
+
+
+def named(where: str) -> Callable[..., Any]:
+    """Return the function that is written as ``module:function``."""
+    module, _, function = where.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), function)
+    return found
+
+
+def version_of(module: str) -> str:
+    try:
+        return importlib.metadata.version(module)
+    except importlib.metadata.PackageNotFoundError:
+        return "version unknown: imported from a folder"
 
 
 BASE = "uvloop"
@@ -50,14 +66,21 @@ BASE = "uvloop"
 
 C_SERVER = "c-epoll"
 
+PATCH = "aiofastnet:patch_loop"
+"""Replaces a loop's create_connection, create_server, start_tls and sendfile by its own."""
+
 PEERS = {
     peer.name: peer
     for peer in (
         Peer("uvloop", "uvloop:new_event_loop", colour="#7f7f7f"),
+        Peer("uvloop+aiofastnet", "uvloop:new_event_loop", colour="#b07aa1", patch=PATCH),
         Peer("asyncio", "asyncio:new_event_loop", colour="#c9b400"),
+        Peer("asyncio+aiofastnet", "asyncio:new_event_loop", colour="#8c6d31", patch=PATCH),
         Peer("rloop", "rloop:new_event_loop", colour="#d55e00"),
         Peer("rsloop", "rsloop:new_event_loop", colour="#cc79a7"),
         Peer("blazio", "blazio:new_event_loop", colour="#009e73"),
+        Peer("zuvloop", "zuvloop:new_event_loop", colour="#f0a3c0"),
+        Peer("zloop", "zloop:new_event_loop", colour="#8fd3b6"),
         Peer(
             "meantime-io_uring",
             "meantime:new_event_loop",

@@ -18,6 +18,7 @@ BAR_INCHES = 0.11
 GAP_INCHES = 0.15
 WIDTH_INCHES = 11.0
 SIDE_RATIO_MAX = 10.0
+LEGEND_COLUMNS = 6
 TARGET_COLOUR = "#c00000"
 
 
@@ -128,6 +129,4 @@ def add_legend(figure: Figure, peers: list[str]) -> None:
         Patch(color=PEERS[peer].colour, label=names.get(peer, peer)) for peer in peers
     ]
     handles.append(Line2D([], [], color=TARGET_COLOUR, linestyle=":", label="meantime's target"))
-    # Two rows: one would be wider than the figure.
-    columns = (len(handles) + 1) // 2
-    figure.legend(handles=handles, loc="outside upper center", ncols=columns, frameon=False)
+    figure.legend(handles=handles, loc="outside upper center", ncols=LEGEND_COLUMNS, frameon=False)

@@ -10,10 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 
-from peers import BASE, C_SERVER
+from peers import BASE, C_SERVER, PEERS
 
 QUICK, USUAL, ALL = 0, 1, 2
 """Which runs ask a question: every one, all but the quick ones, or only those with --all."""
+
+ASKED, NOT_ASKED, NOT_APPLICABLE = "asked", "-", "n/a"
+"""Whether a peer is asked; if not, this stands in its cell."""
+
+GROUPS = ("callbacks", "echo", "tls", "processes", "pipes", "http", "databases")
+
+CLIENT_ROUNDS_MAX = 3
+"""For the questions with the slowest runs, each of a second or with a database beside it."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +31,8 @@ class Run:
     script: str
     arguments: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    service: str = ""
+    """The server that must run beside it; see `services`."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +53,24 @@ class Question:
     with_c_server: bool = False
     only: str = "*"
     """A pattern for the peers that are asked."""
+    patched: str = NOT_ASKED
+    """Whether loops with a patch are asked. A patch changes connections, and little else."""
+    group: str = "echo"
+    rounds_max: int = 0
+    """No more rounds than this, however many are asked for; 0 where there is no such bound."""
 
     def asks(self, peer: str) -> bool:
-        return fnmatch(peer, self.only) and (self.with_c_server or peer != C_SERVER)
+        return self.asking(peer) == ASKED
+
+    def asking(self, peer: str) -> str:
+        """Return `ASKED`, or what stands in the cell of a peer that is not."""
+        if not fnmatch(peer, self.only) or (peer == C_SERVER and not self.with_c_server):
+            return NOT_ASKED
+        return self.patched if PEERS[peer].patch else ASKED
 
     def matches(self, patterns: list[str]) -> bool:
-        """Return whether any pattern occurs in the key, the title or the script's name."""
-        names = (self.key, self.title.lower(), self.run.script)
+        """Return whether any pattern occurs in the key, the title, the group or the script."""
+        names = (self.key, self.title.lower(), self.group, self.run.script)
         return any(fnmatch(name, f"*{pattern.lower()}*") for pattern in patterns for name in names)
 
 
@@ -76,7 +97,15 @@ def in_process() -> Iterator[Question]:
     )
     for script, title, unit, arguments in rows:
         key = f"{script}_{arguments[1]}" if arguments else script
-        yield Question(key, title, unit, Run(script, arguments), tier=QUICK)
+        yield Question(
+            key,
+            title,
+            unit,
+            Run(script, arguments),
+            tier=QUICK,
+            patched=NOT_APPLICABLE,
+            group="callbacks",
+        )
 
 
 def latencies() -> Iterator[Question]:
@@ -141,6 +170,119 @@ def other_echoes() -> Iterator[Question]:
             )
 
 
+def tls_echoes() -> Iterator[Question]:
+    """The echo of TCP, with TLS between."""
+    for size in (1024, 65_536):
+        for connections in (1, 100):
+            yield Question(
+                f"tls_{size}_x{connections}",
+                f"TLS echo, {size_text(size)}, {connections_text(connections)}",
+                "messages/s",
+                Run("echo_tls", shape(size, connections)),
+                tier=QUICK if (size, connections) == (1024, 100) else USUAL,
+                patched=ASKED,
+                group="tls",
+            )
+
+
+def tls_churns() -> Iterator[Question]:
+    """Handshakes. They come at the end, as `churn` does, and for the same reason."""
+    for handshake in ("full", "resumed"):
+        yield Question(
+            f"tls_churn_{handshake}",
+            f"connect by TLS ({handshake} handshake), ask, read, close, 32 clients",
+            "connections/s",
+            Run("churn_tls", ("--handshake", handshake, *shape(64, 32))),
+            patched=ASKED,
+            group="tls",
+        )
+
+
+def processes() -> Iterator[Question]:
+    """Starting programs, from a small parent and from a large one."""
+    for heap_mib, ending in ((0, ""), (800, ", from a heap of 800 MiB")):
+        for at_once in (1, 20):
+            yield Question(
+                f"spawn_{'heap_' if heap_mib else ''}x{at_once}",
+                f"spawn and wait, {at_once} at once{ending}",
+                "programs/s",
+                Run("spawn", ("--at-once", str(at_once), "--heap-mib", str(heap_mib))),
+                tier=QUICK if (heap_mib, at_once) == (0, 1) else USUAL,
+                patched=NOT_APPLICABLE,
+                group="processes",
+            )
+
+
+def pipes() -> Iterator[Question]:
+    """Bytes through pipes, and files into sockets."""
+    for size in (1024, 65_536):
+        yield Question(
+            f"pipe_{size}",
+            f"pipe, chunks of {size_text(size)}",
+            "chunks/s",
+            Run("pipe_throughput", ("--size", str(size))),
+            tier=QUICK if size == 65_536 else USUAL,
+            patched=NOT_APPLICABLE,
+            group="pipes",
+        )
+    for connections in (1, 10):
+        yield Question(
+            f"sendfile_x{connections}",
+            f"sendfile, 10 MiB, {connections_text(connections)}",
+            "files/s",
+            Run("sendfile", ("--connections", str(connections))),
+            tier=QUICK if connections == 1 else USUAL,
+            base="asyncio",  # uvloop has no sendfile
+            patched=ASKED,
+            group="pipes",
+        )
+
+
+def web_servers() -> Iterator[Question]:
+    """HTTP, from the least that a server can do to a framework."""
+    servers = (("httptools", "httptools"), ("aiohttp", "aiohttp"), ("uvicorn", "uvicorn, FastAPI"))
+    for name, title in servers:
+        for connections in (1, 10, 100):
+            yield Question(
+                f"http_{name}_x{connections}",
+                f"HTTP, {title}, {connections_text(connections)}",
+                "requests/s",
+                Run(f"http_{name}", ("--connections", str(connections))),
+                tier=QUICK if connections == 10 else USUAL,
+                patched=ASKED,
+                group="http",
+                rounds_max=CLIENT_ROUNDS_MAX,
+            )
+
+
+def databases() -> Iterator[Question]:
+    """Clients of real servers. `--tasks` says how many ask at a time."""
+    rows = (
+        ("asyncpg_queries", "rows", 1, 1, "asyncpg, SELECT 1, 1 task"),
+        ("asyncpg_queries", "rows", 1, 10, "asyncpg, SELECT 1, 10 tasks"),
+        ("asyncpg_queries", "rows", 100, 1, "asyncpg, 100 rows, 1 task"),
+        ("redis_commands", "batch", 1, 1, "redis-py, SET and GET, 1 task"),
+        ("redis_commands", "batch", 1, 10, "redis-py, SET and GET, 10 tasks"),
+        ("redis_commands", "batch", 100, 1, "redis-py, pipelines of 100, 1 task"),
+    )
+    for script, option, number, tasks, title in rows:
+        client, _, unit = script.partition("_")
+        yield Question(
+            f"{client}_{option}_{number}_x{tasks}",
+            title,
+            f"{unit}/s",
+            Run(
+                script,
+                (f"--{option}", str(number), "--tasks", str(tasks)),
+                service="postgres" if client == "asyncpg" else client,
+            ),
+            tier=QUICK if number == tasks == 1 else USUAL,
+            patched=ASKED,
+            group="databases",
+            rounds_max=CLIENT_ROUNDS_MAX,
+        )
+
+
 def costs() -> Iterator[Question]:
     """What a server pays.
 
@@ -193,4 +335,16 @@ def by_cost(question: Question) -> Question:
 
 def questions() -> list[Question]:
     """Return all questions, in the order in which they are asked and shown."""
-    return [*in_process(), *latencies(), *tcp_echoes(), *other_echoes(), *costs()]
+    return [
+        *in_process(),
+        *latencies(),
+        *tcp_echoes(),
+        *other_echoes(),
+        *tls_echoes(),
+        *processes(),
+        *pipes(),
+        *web_servers(),
+        *databases(),
+        *costs(),
+        *tls_churns(),
+    ]

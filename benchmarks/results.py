@@ -63,6 +63,11 @@ class Results:
         return [peer for peer, version in self.peers.items() if is_present(version)]
 
 
+def is_not_available(reason: str) -> bool:
+    """Return whether a failure is nobody's: something beside the loop was missing."""
+    return reason.startswith("not available:")
+
+
 def is_present(version: str) -> bool:
     """Return whether what was noted as a peer's version says that it can take part."""
     return not version.startswith(("not installed:", "not available:"))
@@ -75,6 +80,8 @@ class Target:
     questions: tuple[str, ...]
     at_least: float | None = None
     at_most: float | None = None
+    ahead_of: str = ""
+    """A pattern for the peers that must be worse, whatever the ratio."""
 
     def is_reached(self, ratio: float) -> bool:
         if self.at_least is not None:
@@ -83,7 +90,8 @@ class Target:
 
     def __str__(self) -> str:
         sign, bound = ("≥", self.at_least) if self.at_least is not None else ("≤", self.at_most)
-        return f"{sign} {bound:.2f}"
+        rivals = f", ahead of {self.ahead_of}" if self.ahead_of else ""
+        return f"{sign} {bound:.2f}{rivals}"
 
 
 class Targets:
@@ -107,6 +115,16 @@ class Targets:
         return fitting[-1] if fitting else None
 
 
+def reaches(results: Results, question: Question, peer: str, target: Target) -> bool:
+    """Return whether the peer has reached the target, and passed those that it is to pass."""
+    ratio = results.ratio(question, peer)
+    if ratio is None or not target.is_reached(ratio):
+        return False
+    names = (name for name in results.shown_peers() if fnmatch(name, target.ahead_of))
+    rivals = [rival for name in names if (rival := results.ratio(question, name))]
+    return all((ratio > rival) == question.more_is_better for rival in rivals)
+
+
 def has_targets(peer: str) -> bool:
     return peer.startswith("meantime")
 
@@ -116,8 +134,10 @@ def reached(results: Results, asked: list[Question], peer: str) -> tuple[int, in
     targets = Targets()
     marks = []
     for question in asked:
-        target, ratio = targets.for_question(question), results.ratio(question, peer)
+        target = targets.for_question(question)
         if target is None or not question.asks(peer) or peer == C_SERVER:
             continue
-        marks.append(ratio is not None and target.is_reached(ratio))
+        if is_not_available(results.failure(question.key, peer)):
+            continue
+        marks.append(reaches(results, question, peer, target))
     return sum(marks), len(marks)

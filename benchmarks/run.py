@@ -1,7 +1,7 @@
 """Compare event loops: ask every question of every peer, in turn, and say who did how.
 
-    python benchmarks/run.py                              everything, about a quarter of an hour
-    python benchmarks/run.py --quick                      one round, at most three minutes
+    python benchmarks/run.py                              everything, about half an hour
+    python benchmarks/run.py --quick                      one round, about four minutes
     python benchmarks/run.py --only echo --peers uvloop,meantime-io_uring --rounds 5
 
 A full run is kept as results/latest.json, .md and .png; a part of one as results/partial.*.
@@ -17,7 +17,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -26,8 +26,9 @@ import plot
 import tables
 from network import compiled
 from peers import PEERS, Peer
-from questions import ALL, QUICK, USUAL, Question, Run, by_cost, questions
+from questions import ALL, GROUPS, QUICK, USUAL, Question, Run, by_cost, questions
 from results import Results, is_present
+from services import Services
 from yardstick import Yardstick
 
 HERE = Path(__file__).resolve().parent
@@ -47,7 +48,8 @@ def command_line() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--only", action="append", metavar="PATTERN", help="questions: a part of the name")
-    add("--peers", metavar="A,B", help=f"of {', '.join(PEERS)}; a pattern's start is enough")
+    add("--group", action="append", choices=GROUPS, help="questions: a whole group")
+    add("--peers", metavar="A,B", help=f"of {', '.join(PEERS)}; a name's start is enough")
     add("--rounds", type=int, help="runs of each question and peer (5)")
     add("--seconds", type=float, help="measured time of a run (0.3)")
     add("--warm-up", type=float, help="seconds before it (0.1)")
@@ -65,7 +67,8 @@ def command_line() -> argparse.ArgumentParser:
 
 
 def is_partial(options: argparse.Namespace) -> bool:
-    return bool(options.only or options.peers or options.connections_max or options.cost)
+    chosen = options.only or options.group or options.peers
+    return bool(chosen or options.connections_max or options.cost)
 
 
 def complete(options: argparse.Namespace) -> None:
@@ -82,13 +85,16 @@ def chosen_questions(options: argparse.Namespace) -> list[Question]:
     """Return what is to be asked. A question that is named outright is asked in any case."""
     tier = QUICK if options.quick else ALL if options.all else USUAL
     asked = [question for question in questions() if question.tier <= tier]
+    if options.group:
+        asked = [question for question in asked if question.group in options.group]
     if options.only:
         asked = [question for question in asked if question.matches(options.only)]
         asked = asked or [question for question in questions() if question.matches(options.only)]
     bases = {question.base_key for question in asked}
     asked = [q for q in questions() if q in asked or q.key in bases]
     if not asked:
-        sys.exit(f"No question matches {options.only}. Look at: run.py --list")
+        wanted = options.only or options.group
+        sys.exit(f"No question matches {wanted}. Look at: run.py --list")
     return [by_cost(question) for question in asked] if options.cost else asked
 
 
@@ -99,14 +105,20 @@ def chosen_peers(options: argparse.Namespace) -> list[Peer]:
     for name in names:
         if not any(peer.startswith(name) for peer in PEERS):
             sys.exit(f"There is no peer {name!r}; there are: {', '.join(PEERS)}")
-    return [peer for peer in PEERS.values() if any(peer.name.startswith(name) for name in names)]
+    # A whole name means that peer alone: uvloop is also how uvloop+aiofastnet begins.
+    return [
+        peer
+        for peer in PEERS.values()
+        if peer.name in names
+        or any(peer.name.startswith(name) for name in names if name not in PEERS)
+    ]
 
 
 def version(peer: Peer) -> str:
     """Return the peer's version, or why it cannot take part, beginning with "not"."""
-    if not peer.is_installed():
-        return f"not installed: there is no module {peer.module} in this environment"
-    if not peer.environment:
+    if missing := peer.missing_module():
+        return f"not installed: there is no module {missing} in this environment"
+    if not peer.factory:
         return peer.version()
     code = f"import peers; l = peers.PEERS[{peer.name!r}].new_loop(); l.close()"
     done = subprocess.run(
@@ -129,8 +141,20 @@ def last_line(text: str) -> str:
     return line if len(line) <= REASON_CHARACTERS_MAX else line[:REASON_CHARACTERS_MAX] + "…"
 
 
-def child_command(run: Run, peer: Peer, options: argparse.Namespace) -> list[str]:
+def reason_of(errors: str) -> str:
+    """Return why a run gave no figure: its last words, or that something beside it is missing."""
+    line = last_line(errors)
+    for words in ("UnavailableError: ", "ModuleNotFoundError: ", "not available: "):
+        _, found, missing = line.partition(words)
+        if found:
+            return f"not available: {missing}"
+    return line
+
+
+def child_command(run: Run, peer: Peer, options: argparse.Namespace, port: int) -> list[str]:
     arguments = list(run.arguments)
+    if run.service:
+        arguments += ["--port", str(port)]
     if options.connections_max and "--connections" in arguments:
         at = arguments.index("--connections") + 1
         arguments[at] = str(min(int(arguments[at]), options.connections_max))
@@ -148,11 +172,11 @@ def without_rebuilding() -> dict[str, str]:
     return {"MESONPY_EDITABLE_SKIP": os.pathsep.join(filter(None, folders))}
 
 
-def run_child(run: Run, peer: Peer, options: argparse.Namespace) -> Said:
-    """Run one question for one peer."""
+def run_child(run: Run, peer: Peer, options: argparse.Namespace, port: int) -> Said:
+    """Run one question for one peer. The port is that of the service beside it, if there is one."""
     bound_s = options.seconds + options.warm_up + CHILD_EXTRA_S
     child = subprocess.Popen(
-        child_command(run, peer, options),
+        child_command(run, peer, options, port),
         env={**os.environ, **without_rebuilding(), **peer.environment, **dict(run.environment)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -169,7 +193,7 @@ def run_child(run: Run, peer: Peer, options: argparse.Namespace) -> Said:
     if child.returncode < 0:
         return f"killed by {signal.Signals(-child.returncode).name}"
     if child.returncode > 0:
-        return last_line(errors) or f"ended with {child.returncode}"
+        return reason_of(errors) or f"ended with {child.returncode}"
     figures: dict[str, float] = json.loads(output.splitlines()[-1])
     return figures
 
@@ -192,34 +216,49 @@ def by_run(asked: list[Question]) -> dict[Run, list[Question]]:
 def ask_all(
     results: Results, asked: list[Question], peers: list[Peer], options: argparse.Namespace
 ) -> None:
-    """Ask round after round, each time every peer in turn, so that all share good times and bad.
-
-    A peer that fails in a question is not asked it again; nothing else changes.
-    """
+    """Ask round after round, each time every peer in turn, so that all share good times and bad."""
     started_s = time.monotonic()
     grouped = by_run(asked)
     patience_s = options.patience
     if patience_s is None:
         patience_s = len(grouped) * len(peers) * options.rounds * PATIENCE_PER_RUN_S
     yardstick = Yardstick(patience_s)
-    for number, (run, answered) in enumerate(grouped.items(), 1):
-        takers = [peer for peer in peers if answered[0].asks(peer.name)]
-        if not takers:
-            continue
-        failed: set[str] = set()
-        for _ in range(options.rounds):
-            for peer in takers:
-                if peer.name in failed:
-                    continue
-                work = partial(run_child, run, peer, options)
-                said = yardstick.in_a_good_moment(work)
-                if isinstance(said, str):
-                    failed.add(peer.name)
+    with Services() as services:
+        for number, (run, answered) in enumerate(grouped.items(), 1):
+            takers = [peer for peer in peers if answered[0].asks(peer.name)]
+            port = services.port(run.service) if takers else 0
+            for peer, said in ask_in_turn(run, answered, takers, port, yardstick, options):
                 keep(results, answered, peer.name, said)
-        spent_s = time.monotonic() - started_s
-        print(f"{number}/{len(grouped)} {spent_s:4.0f} s  {answered[0].title}", file=sys.stderr)
+            spent_s = time.monotonic() - started_s
+            print(f"{number}/{len(grouped)} {spent_s:4.0f} s  {answered[0].title}", file=sys.stderr)
     slow = f"{yardstick.slow_runs} of {yardstick.runs}"
     results.machine["runs in a slow moment"] = slow
+
+
+def ask_in_turn(
+    run: Run,
+    answered: list[Question],
+    takers: list[Peer],
+    port: int | str,
+    yardstick: Yardstick,
+    options: argparse.Namespace,
+) -> Iterator[tuple[Peer, Said]]:
+    """Yield what each peer says, round after round.
+
+    A peer that fails is not asked again; nothing else changes. A reason in place of a port is what
+    all of them say.
+    """
+    left = list(takers)
+    for _ in range(min(options.rounds, answered[0].rounds_max or options.rounds)):
+        for peer in list(left):
+            said: Said
+            if isinstance(port, str):
+                said = port
+            else:
+                said = yardstick.in_a_good_moment(partial(run_child, run, peer, options, port))
+            if isinstance(said, str):
+                left.remove(peer)
+            yield peer, said
 
 
 def keep(results: Results, answered: list[Question], peer: str, said: Said) -> None:
@@ -278,7 +317,8 @@ def main() -> None:
     complete(options)
     if options.list:
         for question in questions():
-            print(f"{question.key:28} {question.title} [{question.unit}]")
+            where = f"{question.group:10} {question.key:28}"
+            print(f"{where} {question.title} [{question.unit}]")
         return
     if options.report:
         results = Results.load(options.report)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from machine import LOAD_MAX
 from peers import BASE
-from questions import Question
-from results import Results, Targets, has_targets, reached
+from questions import ASKED, NOT_APPLICABLE, NOT_ASKED, Question
+from results import Results, Targets, has_targets, is_not_available, reached, reaches
 
-REACHED, MISSED, NOT_ASKED = "✓", "✗", "-"
+REACHED, MISSED = "✓", "✗"
+WHY_NOT_APPLICABLE = (
+    "n/a: not applicable. aiofastnet replaces a loop's connections, servers, start_tls and "
+    "sendfile; the question uses none of them, and would ask the loop below a second time."
+)
 
 
 def short(figure: float) -> str:
@@ -33,21 +37,32 @@ def heading(question: Question) -> str:
 
 
 def ratio_cell(results: Results, question: Question, peer: str, targets: Targets) -> str:
-    """Return a ratio with its mark, the reason of a failure, or a dash."""
+    """Return a ratio with its mark, or what there is in its place."""
     if reason := results.failure(question.key, peer):
-        return f"failed: {reason}"
+        return failure_text(reason)
     ratio = results.ratio(question, peer)
     if ratio is None:
-        return NOT_ASKED
+        median = results.median(question.key, peer)
+        return f"{short(median)} {question.unit}" if median else unasked_text(question, peer)
     target = targets.for_question(question)
     if target is None or not has_targets(peer):
         return f"{ratio:.2f}"
-    return f"{ratio:.2f} {REACHED if target.is_reached(ratio) else MISSED}"
+    return f"{ratio:.2f} {REACHED if reaches(results, question, peer, target) else MISSED}"
+
+
+def failure_text(reason: str) -> str:
+    return reason if is_not_available(reason) else f"failed: {reason}"
+
+
+def unasked_text(question: Question, peer: str) -> str:
+    """Return what stands in a cell that has neither a figure nor a failure."""
+    asking = question.asking(peer)
+    return NOT_ASKED if asking == ASKED else asking
 
 
 def base_cell(results: Results, question: Question) -> str:
     if reason := results.failure(question.key, BASE):
-        return f"failed: {reason}"
+        return failure_text(reason)
     median = results.median(question.base_key or question.key, BASE)
     return f"{short(median)} {question.unit}" if median else NOT_ASKED
 
@@ -69,7 +84,10 @@ def spread_cell(results: Results, question: Question, peer: str) -> str:
     figures = results.figures.get(question.key, {}).get(peer)
     median = results.median(question.key, peer)
     if not figures or median is None:
-        return "failed" if results.failure(question.key, peer) else NOT_ASKED
+        reason = results.failure(question.key, peer)
+        if not reason:
+            return unasked_text(question, peer)
+        return "not available" if is_not_available(reason) else "failed"
     spread = f" ({short(min(figures))} to {short(max(figures))})" if len(figures) > 1 else ""
     return short(median) + spread
 
@@ -98,10 +116,18 @@ def peer_rows(results: Results) -> list[list[str]]:
     return [[peer, version or "-"] for peer, version in results.peers.items()]
 
 
+def has_not_applicable(results: Results, asked: list[Question]) -> bool:
+    """Return whether a cell says that a question does not apply to a peer."""
+    cells = (question.asking(peer) for question in asked for peer in results.shown_peers())
+    return NOT_APPLICABLE in cells
+
+
 def markdown(results: Results, asked: list[Question]) -> str:
     """Return everything: machine, peers, ratios, targets reached, medians with their spread."""
     lines = about(results)
     lines += ["", f"Ratios of medians to {BASE}'s:", "", *ratios(results, asked), ""]
+    if has_not_applicable(results, asked):
+        lines += [WHY_NOT_APPLICABLE, ""]
     for peer in filter(has_targets, results.shown_peers()):
         count, tried = reached(results, asked, peer)
         if tried:
