@@ -244,6 +244,8 @@ static void exchange_once(struct connection *connection)
         fail("the echo differs from what was sent");
     if (options.resume)
         tls_keep_session(connection->tls);
+    if (options.tls && !is_churn())
+        tls_count_from_now(connection->tls);
 }
 
 static void open_and_check(struct connection *connection)

@@ -2,8 +2,10 @@
  *
  * OpenSSL's library is loaded when --tls asks for it, so that neither its headers nor a second
  * program are needed to compile this. What it reads comes straight from the socket, as much as is
- * there; what it writes is gathered and leaves with one send, however many records it has. So the
- * client makes as few system calls for a message as a client can, and the server is what is slow.
+ * there; what it writes is gathered and leaves with one send, however many records it has. And as
+ * loadgen only looks at the bytes of the first answer, and at the length of all others, these others
+ * are not decrypted: a record's head says how long it is. So the client is cheaper than any server
+ * that does its work, and the server is what is slow.
  */
 #include <dlfcn.h>
 
@@ -14,6 +16,8 @@ enum {
     MAY_RETRY_READ = 0x01 | 0x08, ALL_RETRY_FLAGS = 0x0f,
     SOURCE_AND_SINK = 0x0400, /* the type of a BIO that has neither a descriptor nor a name */
     READ_AHEAD_BYTES = 128 * 1024,
+    TLS_1_3 = 0x0304, APPLICATION_DATA = 23, RECORD_HEAD_BYTES = 5,
+    RECORD_EXTRA_BYTES = 17, /* TLS 1.3: what a record has beside its data, type and tag */
 };
 
 #define TLS_FUNCTIONS(F) \
@@ -30,6 +34,7 @@ enum {
     F(int, SSL_read, (void *tls, void *data, int bytes)) \
     F(int, SSL_write, (void *tls, const void *data, int bytes)) \
     F(int, SSL_shutdown, (void *tls)) \
+    F(int, SSL_version, (const void *tls)) \
     F(int, SSL_get_error, (const void *tls, int result)) \
     F(int, SSL_set_session, (void *tls, void *session)) \
     F(void *, SSL_get1_session, (void *tls)) \
@@ -55,6 +60,10 @@ struct tls {
     int fd, is_to_resume;
     char *out; /* encrypted bytes, of which the first `out_sent` have left */
     size_t out_bytes, out_sent, out_room;
+    int is_counting; /* answers are counted, no longer decrypted */
+    unsigned head_bytes;
+    unsigned char head[RECORD_HEAD_BYTES];
+    size_t record_left, record_data;
 };
 
 static void *tls_context, *tls_bio_method, *tls_session;
@@ -199,8 +208,62 @@ static ssize_t tls_send(struct tls *tls, const char *data, size_t bytes)
     return bytes ? tls_result(tls, written) : 0;
 }
 
+/* Notes the end of a record's head, which has just come whole. */
+static void tls_begin_record(struct tls *tls)
+{
+    size_t bytes = (size_t)tls->head[3] << 8 | tls->head[4];
+    if (tls->head[0] != APPLICATION_DATA || bytes <= RECORD_EXTRA_BYTES)
+        fail("TLS: a record of type %d with %zu bytes is no answer", tls->head[0], bytes);
+    tls->record_left = bytes;
+    tls->record_data = bytes - RECORD_EXTRA_BYTES;
+    tls->head_bytes = 0;
+}
+
+/* Returns how many bytes of data the records have that end within the bytes that came. */
+static size_t tls_count_data(struct tls *tls, const unsigned char *arrived, size_t bytes)
+{
+    size_t data = 0;
+    for (size_t at = 0; at < bytes;) {
+        if (!tls->record_left) {
+            tls->head[tls->head_bytes++] = arrived[at++];
+            if (tls->head_bytes == RECORD_HEAD_BYTES)
+                tls_begin_record(tls);
+            continue;
+        }
+        size_t part = bytes - at < tls->record_left ? bytes - at : tls->record_left;
+        at += part;
+        tls->record_left -= part;
+        if (!tls->record_left)
+            data += tls->record_data;
+    }
+    return data;
+}
+
+/* As `tls_receive`, but counts the bytes of an answer instead of giving them. */
+static ssize_t tls_receive_count(struct tls *tls)
+{
+    static unsigned char arrived[READ_AHEAD_BYTES];
+    for (;;) {
+        ssize_t bytes = recv(tls->fd, arrived, sizeof arrived, 0);
+        if (bytes <= 0)
+            return bytes;
+        size_t data = tls_count_data(tls, arrived, (size_t)bytes);
+        if (data)
+            return (ssize_t)data;
+    }
+}
+
+/* From here on answers are counted only. All that OpenSSL has read has been taken from it: nothing
+ * can come after an answer before the next request. */
+static void tls_count_from_now(struct tls *tls)
+{
+    tls->is_counting = SSL_version(tls->ssl) == TLS_1_3;
+}
+
 static ssize_t tls_receive(struct tls *tls, char *data, size_t bytes)
 {
+    if (tls->is_counting)
+        return tls_receive_count(tls);
     return tls_result(tls, SSL_read(tls->ssl, data, (int)bytes));
 }
 

@@ -213,6 +213,21 @@ def by_run(asked: list[Question]) -> dict[Run, list[Question]]:
     return grouped
 
 
+def rounds_of(answered: list[Question], options: argparse.Namespace) -> int:
+    rounds: int = min(options.rounds, answered[0].rounds_max or options.rounds)
+    return rounds
+
+
+def count_runs(
+    grouped: dict[Run, list[Question]], peers: list[Peer], options: argparse.Namespace
+) -> int:
+    """Return how many runs there are if nobody fails."""
+    return sum(
+        rounds_of(answered, options) * sum(answered[0].asks(peer.name) for peer in peers)
+        for answered in grouped.values()
+    )
+
+
 def ask_all(
     results: Results, asked: list[Question], peers: list[Peer], options: argparse.Namespace
 ) -> None:
@@ -221,7 +236,7 @@ def ask_all(
     grouped = by_run(asked)
     patience_s = options.patience
     if patience_s is None:
-        patience_s = len(grouped) * len(peers) * options.rounds * PATIENCE_PER_RUN_S
+        patience_s = count_runs(grouped, peers, options) * PATIENCE_PER_RUN_S
     yardstick = Yardstick(patience_s)
     with Services() as services:
         for number, (run, answered) in enumerate(grouped.items(), 1):
@@ -249,7 +264,7 @@ def ask_in_turn(
     all of them say.
     """
     left = list(takers)
-    for _ in range(min(options.rounds, answered[0].rounds_max or options.rounds)):
+    for _ in range(rounds_of(answered, options)):
         for peer in list(left):
             said: Said
             if isinstance(port, str):
