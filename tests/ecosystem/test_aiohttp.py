@@ -5,6 +5,8 @@ import contextlib
 import hashlib
 import io
 import signal
+import ssl
+from pathlib import Path
 
 import aiohttp
 import pytest
@@ -22,6 +24,8 @@ from tests.ecosystem.pages import (
 from tests.ecosystem.servers import free_port
 
 PAGE = Page("aiohttp")
+
+CERTIFICATE = Path(__file__).parents[1] / "loop" / "certificate.pem"
 
 PIECE = bytes(range(256)) * 256
 LARGE = PIECE * 160  # 10 MiB
@@ -86,8 +90,13 @@ async def talk(request):
 
 
 @contextlib.asynccontextmanager
-async def client_and_server():
+async def client_and_server(*, tls=False):
     """Yield a client session for a server with all the handlers above."""
+    server_context = client_context = None
+    if tls:
+        server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        server_context.load_cert_chain(CERTIFICATE)
+        client_context = ssl.create_default_context(cafile=CERTIFICATE)
     app = web.Application()
     app.add_routes(
         [
@@ -98,17 +107,20 @@ async def client_and_server():
             web.get("/talk", talk),
         ]
     )
-    async with serving(app) as port, client_of(port) as session:
+    async with (
+        serving(app, ssl_context=server_context) as port,
+        client_of(port, client_context) as session,
+    ):
         yield session
 
 
 @contextlib.asynccontextmanager
-async def serving(app, **options):
+async def serving(app, *, ssl_context=None, **options):
     """Serve an application on the loop that is running, and yield its port."""
     runner = web.AppRunner(app, shutdown_timeout=5, **options)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
         yield runner.addresses[0][1]
     finally:
         await runner.cleanup()
@@ -121,15 +133,17 @@ def serving_one(handler, **options):
     return serving(app, **options)
 
 
-def client_of(port):
+def client_of(port, ssl_context=None):
     """Return a session that opens as many connections as are asked for."""
-    connector = aiohttp.TCPConnector(limit=0)
-    return aiohttp.ClientSession(f"http://127.0.0.1:{port}", connector=connector)
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl_context or True)
+    url = f"http://127.0.0.1:{port}" if ssl_context is None else f"https://localhost:{port}"
+    return aiohttp.ClientSession(url, connector=connector)
 
 
-def test_many_requests_at_once_each_get_their_own_answer(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_many_requests_at_once_each_get_their_own_answer(run, tls):
     async def main():
-        async with client_and_server() as session:
+        async with client_and_server(tls=tls) as session:
 
             async def ask(name):
                 async with session.get(f"/hello/{name}") as response:
@@ -140,12 +154,13 @@ def test_many_requests_at_once_each_get_their_own_answer(run):
     assert run(main()) == [f"hello {n}" for n in range(200)]
 
 
-def test_json_goes_there_and_back(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_json_goes_there_and_back(run, tls):
     document = {"numbers": list(range(1000)), "text": "ü" * 1000}
 
     async def main():
         async with (
-            client_and_server() as session,
+            client_and_server(tls=tls) as session,
             session.post("/echo", json=document) as response,
         ):
             return await response.json()
@@ -153,7 +168,8 @@ def test_json_goes_there_and_back(run):
     assert run(main()) == document
 
 
-def test_a_large_body_streams_both_ways(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_large_body_streams_both_ways(run, tls):
     """More than any buffer holds, so that both sides must pause and resume."""
     pieces, piece = 64, b"x" * 65_536
 
@@ -163,7 +179,7 @@ def test_a_large_body_streams_both_ways(run):
 
     async def main():
         async with (
-            client_and_server() as session,
+            client_and_server(tls=tls) as session,
             session.post("/count", data=body()) as response,
         ):
             return len(await response.read())
@@ -171,9 +187,10 @@ def test_a_large_body_streams_both_ways(run):
     assert run(main()) == pieces * len(piece)
 
 
-def test_a_websocket_talks_and_closes(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_websocket_talks_and_closes(run, tls):
     async def main():
-        async with client_and_server() as session, session.ws_connect("/talk") as socket:
+        async with client_and_server(tls=tls) as session, session.ws_connect("/talk") as socket:
             heard = []
             for word in ("one", "two", "three" * 10_000):
                 await socket.send_str(word)
@@ -184,9 +201,10 @@ def test_a_websocket_talks_and_closes(run):
     assert run(main()) == (["ONE", "TWO", "THREE" * 10_000], 1000)
 
 
-def test_a_timeout_ends_a_request(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_timeout_ends_a_request(run, tls):
     async def main():
-        async with client_and_server() as session:
+        async with client_and_server(tls=tls) as session:
             timeout = aiohttp.ClientTimeout(total=0.1)
             with pytest.raises(TimeoutError):
                 await session.get("/slow", timeout=timeout)
@@ -352,9 +370,10 @@ def test_a_shutdown_waits_for_the_request_in_flight(run):
     assert run(main()) == "done"
 
 
-def test_fifty_websockets_talk_at_once(run):
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_fifty_websockets_talk_at_once(run, tls):
     async def main():
-        async with client_and_server() as session:
+        async with client_and_server(tls=tls) as session:
 
             async def speak(number):
                 async with session.ws_connect("/talk", heartbeat=5) as socket:

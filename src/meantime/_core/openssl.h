@@ -61,6 +61,7 @@ typedef struct bio_method_st tls_pipe_method;
       (tls_pipe_method *, long (*)(tls_pipe *, int, long, void *)))                           \
     X(int, BIO_meth_set_destroy, (tls_pipe_method *, int (*)(tls_pipe *)))                    \
     X(void, ERR_clear_error, (void))                                                          \
+    X(unsigned long, ERR_peek_error, (void))                                                  \
     X(unsigned long, OpenSSL_version_num, (void))
 
 #define DECLARE_FUNCTION(result, name, arguments) result(*name) arguments;
@@ -216,6 +217,14 @@ static struct wire *wire_lay(tls_state *ssl)
     openssl.BIO_set_init(pipe, 1);
     openssl.SSL_set_bio(ssl, pipe, pipe);
     return wire;
+}
+
+/* Forget what an earlier call, anybody's, has left: it would be taken for an error of the next one.
+ * To look first is much cheaper than to clear a queue that is empty anyway. */
+static inline void forget_errors(void)
+{
+    if (openssl.ERR_peek_error() != 0)
+        openssl.ERR_clear_error();
 }
 
 /* Find OpenSSL's functions where the extension module `path` finds them. Returns NULL, or the name

@@ -18,7 +18,7 @@ cdef extern from "openssl.h" nogil:
     void SSL_free "openssl.SSL_free"(tls_state *ssl)
     tls_pipe *SSL_get_rbio "openssl.SSL_get_rbio"(const tls_state *ssl)
     tls_pipe *SSL_get_wbio "openssl.SSL_get_wbio"(const tls_state *ssl)
-    void ERR_clear_error "openssl.ERR_clear_error"()
+    void forget_errors()
     unsigned long OpenSSL_version_num "openssl.OpenSSL_version_num"()
 
     struct wire:

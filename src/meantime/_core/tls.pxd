@@ -23,7 +23,7 @@ cdef class TlsTransport(TlsEndpoint):
     cdef int wake_waiter(self, object error) except -1
     cdef int read_records(self) except -1
     cdef int read_data(self) except? -2
-    cdef object decrypt_all(self, const char *first, Py_ssize_t *count)
+    cdef int read_large(self, const char *first, Py_ssize_t size) except? -2
     cdef int deliver(self, object data) except -1
     cdef int read_into_buffer(self) except? -2
     cdef int buffer_filled(self, Py_ssize_t size) except -1

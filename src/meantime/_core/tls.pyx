@@ -1,4 +1,4 @@
-"""TLS on top of a transport: a transport for the program's protocol, a protocol for the one beneath.
+"""TLS: a transport for the program's protocol, and a protocol for the transport beneath.
 
 Above a StreamTransport the two speak C: it hands over what it received where it lies (`on_wire`),
 and sends from our memory (`send_memory`). Any other transport, a TlsTransport too, is used as
@@ -20,7 +20,7 @@ from cpython.object cimport PyObject
 from libc.string cimport memcpy
 
 from meantime._core.calls cimport call_in_context
-from meantime._core.endpoint cimport CLOSED, DRAINING, LOST, OPEN, OPENING
+from meantime._core.endpoint cimport CLOSED, DRAINING, OPEN, OPENING
 from meantime._core.loop cimport Loop
 from meantime._core.tls_endpoint cimport TlsEndpoint
 from meantime._core.tls_engine cimport NOTHING_YET, engine_for
@@ -78,6 +78,9 @@ cdef class TlsTransport(TlsEndpoint):
         server_hostname=None, bint tells_connection=True, handshake_timeout_s=None,
         shutdown_timeout_s=None, bytes early=None,
     ):
+        if self.loop is not None:
+            raise RuntimeError(
+                f"{self!r} is set up already. Make a transport for each connection.")
         self.handshake_timeout_s = timeout_of(
             handshake_timeout_s, constants.SSL_HANDSHAKE_TIMEOUT, "ssl_handshake_timeout")
         self.shutdown_timeout_s = timeout_of(
@@ -115,7 +118,16 @@ cdef class TlsTransport(TlsEndpoint):
     # ---- what the transport beneath tells
 
     def connection_made(self, transport):
-        """Begin the handshake over `transport`."""
+        """Begin the handshake over `transport`.
+
+        Raises:
+            RuntimeError: this was not set up, or has a transport beneath already.
+        """
+        if self.loop is None or self.lower is not None:
+            raise RuntimeError(
+                f"{self!r} cannot begin a handshake: it was not set up, or has begun one already. "
+                "Make a TlsTransport for each connection."
+            )
         cdef bytes early = self.early
         self.lower = transport
         self.early = None
@@ -153,6 +165,8 @@ cdef class TlsTransport(TlsEndpoint):
         As in asyncio, an end without a goodbye is an end like any other.
         """
         self.lower_ended = True
+        if self.state == CLOSED:
+            return False
         if self.loop.debug:
             logger.debug("%r received EOF", self)
         if self.state == OPENING:
@@ -329,39 +343,40 @@ cdef class TlsTransport(TlsEndpoint):
         return 0
 
     cdef int read_data(self) except? -2:
-        """Decrypt all there is, and give it to the protocol. Returns what the last `decrypt` did."""
-        cdef char[RECORD_BYTES] first
-        cdef Py_ssize_t count = self.engine.decrypt(first, RECORD_BYTES)
+        """Decrypt all there is and give it to the protocol. Returns what the last `decrypt` did."""
+        cdef char[RECORD_BYTES] record
+        cdef Py_ssize_t count
+        if self.engine.unread() > RECORD_BYTES:
+            return self.read_large(NULL, 0)
+        count = self.engine.decrypt(record, RECORD_BYTES)
         if count <= 0:
             return count
-        if self.engine.unread() == 0:
-            data = PyBytes_FromStringAndSize(first, count)
-            count = NOTHING_YET
-        else:
-            data = self.decrypt_all(first, &count)
-        self.deliver(data)
-        return count
+        if self.engine.unread() > 0:
+            return self.read_large(record, count)
+        self.deliver(PyBytes_FromStringAndSize(record, count))
+        return NOTHING_YET
 
-    cdef object decrypt_all(self, const char *first, Py_ssize_t *count):
-        """Return the `count` bytes of `first` and all that follows."""
-        cdef Py_ssize_t size = count[0]
+    cdef int read_large(self, const char *first, Py_ssize_t size) except? -2:
+        """Do so straight into the object that the protocol gets, behind `size` bytes of `first`."""
         # A part of a record may be with OpenSSL already.
         cdef Py_ssize_t room = size + self.engine.unread() + RECORD_BYTES
+        cdef Py_ssize_t count = 1
         cdef PyObject *data = new_bytes(NULL, room)
-        memcpy(PyBytes_AS_STRING(<object>data), first, size)
+        if size:
+            memcpy(PyBytes_AS_STRING(<object>data), first, size)
         try:
             while size < room:
-                count[0] = self.engine.decrypt(PyBytes_AS_STRING(<object>data) + size, room - size)
-                if count[0] <= 0:
+                count = self.engine.decrypt(PyBytes_AS_STRING(<object>data) + size, room - size)
+                if count <= 0:
                     break
-                size += count[0]
-        except Exception:
-            # What came before the error is the program's.
+                size += count
+        finally:
+            # Also after an error: what came before it is the program's.
             _PyBytes_Resize(&data, size)
-            self.deliver(own(data))
-            raise
-        _PyBytes_Resize(&data, size)
-        return own(data)
+            plain = own(data)
+            if size:
+                self.deliver(plain)
+        return min(count, 1)
 
     cdef int deliver(self, object data) except -1:
         try:

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from meantime._core.endpoint cimport CLOSED, DRAINING, LOST, OPEN, OPENING
 from meantime._core.sending cimport SendingEndpoint
-from meantime._core.tls_engine cimport NOTHING_YET
+from meantime._core.tls_engine cimport NOTHING_YET, TlsEngine
 
 cdef enum:
     RECORD_BYTES = 16 * 1024
@@ -29,6 +29,10 @@ cdef object FALLBACK = constants._SendfileMode.FALLBACK
 
 
 cdef class TlsEndpoint(SendingEndpoint):
+    def __cinit__(self):
+        # Until __init__ has run there is one that refuses everything.
+        self.engine = TlsEngine.__new__(TlsEngine)
+
     # ---- writing
 
     cdef bint ignores_write(self) except -1:
@@ -258,8 +262,8 @@ cdef class TlsEndpoint(SendingEndpoint):
         """Return what is known under `name`: the names of asyncio's TLS, or those from beneath."""
         if name == "sslcontext":
             return self.sslcontext
-        if self.state != OPENING and name in ("ssl_object", "peercert", "cipher", "compression"):
-            sslobj = self.engine.sslobj
+        sslobj = None if self.state == OPENING else self.engine.sslobj
+        if sslobj is not None and name in ("ssl_object", "peercert", "cipher", "compression"):
             if name == "ssl_object":
                 return sslobj
             return sslobj.getpeercert() if name == "peercert" else getattr(sslobj, name)()

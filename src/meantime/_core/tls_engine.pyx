@@ -30,7 +30,6 @@ from meantime._core.openssl cimport (
     TLS_ERROR_WANT_READ,
     TLS_ERROR_WANT_WRITE,
     TLS_ERROR_ZERO_RETURN,
-    ERR_clear_error,
     OpenSSL_version_num,
     SSL_free,
     SSL_get_error,
@@ -42,11 +41,10 @@ from meantime._core.openssl cimport (
     SSL_up_ref,
     SSL_write,
     field_of,
+    forget_errors,
     looks_like_ssl,
     openssl_load,
-    tls_pipe,
     tls_state,
-    wire,
     wire_feed,
     wire_lay,
     wire_reserve,
@@ -131,8 +129,7 @@ cdef class DirectEngine(TlsEngine):
         cdef int count
         if self.inner is None:
             return NOTHING_YET
-        # What an earlier call has left there, anybody's, would be taken for an error of this one.
-        ERR_clear_error()
+        forget_errors()
         count = SSL_read(self.ssl, buffer, min(room, INT_MAX))
         if count > 0:
             return count
@@ -149,7 +146,7 @@ cdef class DirectEngine(TlsEngine):
             return False
         if not wire_reserve(self.wire, size + (size // RECORD_BYTES_MAX + 1) * RECORD_OVERHEAD_MAX):
             raise MemoryError()
-        ERR_clear_error()
+        forget_errors()
         result = SSL_write(self.ssl, data, size)
         if result > 0:
             return True
@@ -162,7 +159,7 @@ cdef class DirectEngine(TlsEngine):
         cdef int result
         if self.inner is None:
             return True
-        ERR_clear_error()
+        forget_errors()
         result = SSL_shutdown(self.ssl)
         if result >= 0:
             return result
@@ -181,7 +178,7 @@ cdef class DirectEngine(TlsEngine):
             error.__traceback__ = None
             return error
         finally:
-            ERR_clear_error()
+            forget_errors()
         return ssl.SSLError(ssl.SSL_ERROR_SSL, "TLS failed, and OpenSSL does not say why")
 
     cdef char *take_output(self, Py_ssize_t *size) except? NULL:
@@ -273,24 +270,24 @@ cdef bint is_stock(object sslcontext, object sslobj) except -1:
 
 cdef tls_state *ssl_of(object inner, object incoming, object outgoing) noexcept:
     """Return the SSL inside of a _ssl._SSLSocket, or NULL when it is not where it should be."""
-    cdef tls_state *ssl = <tls_state *>field_of(<PyObject *>inner, 1)
+    cdef tls_state *found = <tls_state *>field_of(<PyObject *>inner, 1)
     cdef void *read_pipe = field_of(<PyObject *>incoming, 0)
     cdef void *write_pipe = field_of(<PyObject *>outgoing, 0)
-    if ssl == NULL or SSL_get_rbio(ssl) != read_pipe or SSL_get_wbio(ssl) != write_pipe:
+    if found == NULL or SSL_get_rbio(found) != read_pipe or SSL_get_wbio(found) != write_pipe:
         return NULL
-    return ssl
+    return found
 
 
 cdef bint take_over(DirectEngine engine, object sslobj, object incoming, object outgoing) except -1:
     inner = sslobj._sslobj
-    cdef tls_state *ssl = ssl_of(inner, incoming, outgoing)
-    if ssl == NULL:
+    cdef tls_state *found = ssl_of(inner, incoming, outgoing)
+    if found == NULL:
         return False
-    engine.wire = wire_lay(ssl)
+    engine.wire = wire_lay(found)
     if engine.wire == NULL:
         raise MemoryError()
-    SSL_up_ref(ssl)
-    engine.ssl = ssl
+    SSL_up_ref(found)
+    engine.ssl = found
     engine.inner = inner
     engine.sslobj = sslobj
     return True

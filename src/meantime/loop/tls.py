@@ -43,7 +43,7 @@ class Tls:
 
     def protocol(
         self,
-        loop: asyncio.AbstractEventLoop,
+        loop: Any,
         inner: asyncio.BaseProtocol,
         waiter: asyncio.Future[None] | None = None,
         tells_connection: bool = True,
