@@ -193,7 +193,7 @@ def tls_churns() -> Iterator[Question]:
     """
     yield Question(
         "tls_churn_full",
-        "server's CPU time, connect by TLS (full handshake), ask, read, close, 32 clients",
+        "server's CPU time, TLS connect (full handshake), 32 clients",
         "µs/connection",
         Run("churn_tls", ("--handshake", "full", *shape(64, 32))),
         figure="server_cpu_us",
@@ -203,7 +203,7 @@ def tls_churns() -> Iterator[Question]:
     )
     yield Question(
         "tls_churn_resumed",
-        "connect by TLS (resumed handshake), ask, read, close, 32 clients",
+        "TLS connect (resumed handshake), ask, read, close, 32 clients",
         "connections/s",
         Run("churn_tls", ("--handshake", "resumed", *shape(64, 32))),
         patched=ASKED,

@@ -26,7 +26,8 @@ async def set_and_get(client: Redis, key: str) -> None:
 async def set_and_get_in_pipeline(client: Redis, key: str, batch: int) -> None:
     pipeline = client.pipeline(transaction=False)
     for _ in range(batch // 2):
-        pipeline.set(key, VALUE).get(key)
+        pipeline.set(key, VALUE)
+        pipeline.get(key)
     answers = await pipeline.execute()
     if answers[1::2] != [VALUE] * (batch // 2):
         raise RuntimeError("Redis returned other values than it was given")

@@ -28,9 +28,6 @@ pytestmark = [
 ]
 
 TINY = ("--rounds", "1", "--seconds", "0.02", "--warm-up", "0.01", "--patience", "0")
-SHORT = (*TINY, "--seconds", "0.5")
-SLOW_TO_ANSWER = {"churn", "churn_tls", "sendfile"}
-"""Scripts whose server may need longer for a single answer than the tiny time."""
 SCRIPTS = sorted({question.run.script for question in questions()})
 CHAIN = next(question for question in questions() if question.key == "call_soon_chain")
 
@@ -59,8 +56,7 @@ def test_a_question_gets_positive_figures_from_asyncio(script: str, tmp_path: Pa
     """Each script really runs, server, client and all."""
     merged = tmp_path / "merged.json"
     words = ("--peers", "asyncio,c-epoll", "--only", script, "--connections-max", "120")
-    times = SHORT if script in SLOW_TO_ANSWER else TINY
-    done = run_driver(*words, *times, "--name", "partial", "--repeat-into", str(merged))
+    done = run_driver(*words, *TINY, "--name", "partial", "--repeat-into", str(merged))
 
     results = Results.load(merged)
     keys = [q.key for q in questions() if q.run.script == script and q.asks("asyncio")]
@@ -218,7 +214,7 @@ def test_a_peer_imported_from_a_folder_takes_part() -> None:
 
 
 def test_an_unknown_peer_or_question_ends_with_a_hint() -> None:
-    """A typing error should not start a quarter of an hour of something else."""
+    """A typing error should not start half an hour of something else."""
     for words in (("--peers", "uvlop"), ("--only", "no such thing")):
         with pytest.raises(subprocess.CalledProcessError) as error:
             run_driver(*words)
