@@ -170,8 +170,9 @@ async def main():
     async for line in reader:
         writer.write(line.upper())
         await writer.drain()
+    transport.set_write_buffer_limits(high=0)
+    await writer.drain()  # with that mark, it waits until everything has left
     writer.close()
-    await asyncio.sleep(0)
 
 with asyncio.Runner(loop_factory=meantime.new_event_loop) as runner:
     runner.run(main())
