@@ -26,3 +26,20 @@ def test_a_busy_loop_survives_a_few_seconds_of_everything(compiled, backend):
     assert done.returncode == 0, done.stdout + done.stderr
     assert "survived" in done.stdout
     assert " faults injected" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["io_uring", "epoll"])
+def test_full_unix_sockets_lose_no_wake_up(backend):
+    """After a short send a transport waits to be told of room. It must be told."""
+    if why_unavailable(backend):
+        pytest.skip(why_unavailable(backend))
+    program = PROGRAM.with_name("stress_unix.py")
+    done = subprocess.run(
+        [sys.executable, str(program), "--rounds", "40", "--backend", backend],
+        capture_output=True,
+        text=True,
+        timeout=55,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no wake-up was lost" in done.stdout

@@ -16,6 +16,14 @@ try:
     from meantime.loop.choice import name_of_choice
     from meantime.loop.eventloop import EventLoop
 except ImportError as error:
+    # CPython and Cython say it in words of their own, and have no exception of its own for it.
+    if "interpreter" in str(error):
+        raise ImportError(
+            "meantime cannot be used in a subinterpreter: its compiled core serves only the "
+            "interpreter of a process that imported it first. Use asyncio here, or meantime in a "
+            f"process of its own. ({error})",
+            name=__name__,
+        ) from error
     if not (error.name or "").startswith("meantime._core"):
         raise
     EventLoop = FallbackLoop  # type: ignore[misc,assignment]
