@@ -53,11 +53,13 @@ def loop(backend):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
+def nothing_is_left(request):
     """Fail a test that leaves a descriptor, a thread or a task behind."""
     fds_before, threads_before = open_descriptors(), set(threading.enumerate())
     counts_before = counters.read()
     yield
+    # pytest itself would keep the test's loop until later.
+    request.node.funcargs.clear()
     # A thread that has been told to end, or a child's pipe, may need a moment more.
     give_up_at = time.monotonic() + 2.0
     while left := what_is_left(fds_before, threads_before) + what_is_alive(counts_before):
