@@ -73,7 +73,7 @@ class Start(NamedTuple):
     uid: int | None
     umask: int
     start_new_session: bool
-    process_group: int
+    process_group: Any
 
 
 # The method of Popen that is replaced is private. Where a new Python gives it other arguments, it
