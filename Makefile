@@ -22,7 +22,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 help:
 	@sed -n 's/^#   //p' Makefile
-	@echo "targets: demo test test-next bench lint format build soak faults conformance clean"
+	@echo "targets: demo test test-next test-debug sanitize bench lint format build"
+	@echo "         soak faults fuzz stress leaks conformance clean"
 
 demo: $(VENV)/.test
 	$(BIN)/python scripts/demo.py
