@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -157,26 +158,9 @@ def test_a_thread_may_feed_the_pipe(loop):
     thread.join()
 
 
-STDIO = """
-import asyncio, sys, meantime
-
-async def main():
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    transport, protocol = await loop.connect_write_pipe(
-        asyncio.streams.FlowControlMixin, sys.stdout)
-    writer = asyncio.StreamWriter(transport, protocol, reader, loop)
-    async for line in reader:
-        writer.write(line.upper())
-        await writer.drain()
-    transport.set_write_buffer_limits(high=0)
-    await writer.drain()  # with that mark, it waits until everything has left
-    writer.close()
-
-with asyncio.Runner(loop_factory=meantime.new_event_loop) as runner:
-    runner.run(main())
-"""
+# What the documentation says is how it is done.
+PAGE = Path(__file__).parents[2] / "docs/how-to/pipes-and-files.md"
+STDIO = PAGE.read_text().split("```python\n")[1].split("```")[0]
 
 
 @pytest.mark.slow

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 PART_BYTES = 256 * 1024
 # How far apart the pages are that are asked for. The kernel reads a disk in larger pieces.
 PROBE_BYTES = 64 * 1024
+# Some C libraries lack the call that takes it.
+NO_WAIT: int | None = getattr(os, "RWF_NOWAIT", None)
 
 Mode = constants._SendfileMode
 
@@ -399,11 +401,13 @@ def is_seekable(file: Any) -> bool:
 
 def is_in_memory(fd: int, offset: int, size: int) -> bool:
     """Tell whether reading this part of a file would not wait for a disk, as far as one can ask."""
+    if NO_WAIT is None:
+        return False
     one = bytearray(1)
     last = offset + size - 1
     for position in (*range(offset, last, PROBE_BYTES), last):
         try:
-            if os.preadv(fd, [one], position, os.RWF_NOWAIT) == 0:
+            if os.preadv(fd, [one], position, NO_WAIT) == 0:
                 return True  # the file ends before
         except OSError:
             # BlockingIOError: it is not there. Anything else: this kind of file cannot be asked.
@@ -421,9 +425,11 @@ def bring_to_memory(fd: int, offset: int, size: int) -> None:
 
 def read_from_memory(fd: int, offset: int, size: int) -> bytearray | None:
     """Return a part of a file, or None where one would have to wait for a disk."""
+    if NO_WAIT is None:
+        return None
     data = bytearray(size)
     try:
-        count = os.preadv(fd, [data], offset, os.RWF_NOWAIT)
+        count = os.preadv(fd, [data], offset, NO_WAIT)
     except OSError:
         return None
     del data[count:]
