@@ -24,20 +24,29 @@ from tests.fuzz import discovery
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "build" / "fuzz"
-# A program is cut off after a second; a child that is silent for so long hangs in compiled code.
+# A program is cut off after a moment; a child that is silent for so long hangs in compiled code.
 SILENT_S_MAX = 40
 BACKENDS = ("io_uring", "epoll")
 
 
 class Child:
-    """A process that runs programs, and notes each before it does."""
+    """A process that runs programs, and notes each before it does.
 
-    def __init__(self, folder, *arguments):
-        folder.mkdir(parents=True, exist_ok=True)
-        self.record, self.errors = folder / "record", folder / "errors"
+    Given a program, it runs that one alone.
+    """
+
+    def __init__(self, *arguments, program=None):
+        # Not below our own folder, because the name of a Unix socket must be short.
+        self.folder = tempfile.TemporaryDirectory(prefix="fuzz-")
+        self.record, self.errors, files = (
+            Path(self.folder.name, name) for name in ("record", "errors", "files")
+        )
         self.record.write_bytes(b"")
-        # The name of a Unix socket must be short, so it is not in our own folder.
-        self.scratch = tempfile.TemporaryDirectory(prefix="fuzz-")
+        files.mkdir()
+        if program is not None:
+            replayed = Path(self.folder.name, "program.json")
+            replayed.write_text(json.dumps(program))
+            arguments = ("--replay", str(replayed))
         # The fuzzer's own settings must not leak in: a test run makes warnings errors.
         environment = {**os.environ, "PYTHONFAULTHANDLER": "", "PYTHONWARNINGS": "ignore"}
         with self.errors.open("wb") as errors:
@@ -47,7 +56,7 @@ class Child:
                     "-m",
                     "tests.fuzz.child",
                     str(self.record),
-                    self.scratch.name,
+                    str(files),
                     *arguments,
                 ],
                 cwd=ROOT,
@@ -57,12 +66,16 @@ class Child:
                 stdout=errors,
             )
 
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_error):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
+
     def wait(self):
         """Wait for the end. Returns None, or what went wrong in words."""
-        with self.scratch:
-            return self.watch()
-
-    def watch(self):
         noted, noted_at = None, time.monotonic()
         while self.process.poll() is None:
             time.sleep(0.05)
@@ -93,12 +106,10 @@ class Child:
 
 def crash_of(program, repeats=3):
     """Run one program in a child of its own. Returns what went wrong, or None."""
-    path = RESULTS / "tried.json"
-    path.write_text(json.dumps(program))
     for _ in range(repeats):
-        child = Child(RESULTS / "replay", "--replay", str(path))
-        if trouble := child.wait():
-            return trouble
+        with Child(program=program) as child:
+            if trouble := child.wait():
+                return trouble
     return None
 
 
@@ -139,25 +150,21 @@ def fuzz(seconds, seed, backends, crashes_max):
     total = {"programs": 0, "steps": 0, "returned": 0, "called": set()}
     crashes = []
     while (left := until - time.monotonic()) > 0 and len(crashes) < crashes_max:
-        child = Child(
-            RESULTS / "child",
-            "--seconds",
-            f"{min(left, 60):.2f}",
-            "--seed",
-            str(seed),
-            "--backends",
-            ",".join(backends),
-        )
-        if trouble := child.wait():
-            crashes.append(note_crash(len(crashes) + 1, child, f"{trouble}, seed {seed}"))
-            print(crashes[-1], flush=True)
-        else:
-            report = child.report()
-            for counted in ("programs", "steps", "returned"):
-                total[counted] += report[counted]
-            total["called"] |= set(map(tuple, report["called"]))
+        spent = ("--seconds", f"{min(left, 60):.2f}", "--seed", str(seed))
+        with Child(*spent, "--backends", ",".join(backends)) as child:
+            if trouble := child.wait():
+                crashes.append(note_crash(len(crashes) + 1, child, f"{trouble}, seed {seed}"))
+                print(crashes[-1], flush=True)
+            else:
+                add_up(total, child.report())
         seed += 1
     return total, crashes
+
+
+def add_up(total, report):
+    for counted in ("programs", "steps", "returned"):
+        total[counted] += report[counted]
+    total["called"] |= set(map(tuple, report["called"]))
 
 
 def usable(backend):
@@ -178,9 +185,9 @@ def main():
     arguments = parser.parse_args()
     RESULTS.mkdir(parents=True, exist_ok=True)
     if arguments.replay:
-        child = Child(RESULTS / "replay", "--replay", str(Path(arguments.replay).resolve()))
-        trouble = child.wait()
-        print(child.errors.read_text(errors="replace"))
+        with Child(program=json.loads(Path(arguments.replay).read_text())) as child:
+            trouble = child.wait()
+            print(child.errors.read_text(errors="replace"))
         sys.exit(f"the child {trouble}" if trouble else 0)
     backends = [arguments.backend] if arguments.backend else [*filter(usable, BACKENDS)]
     print(f"fuzzing for {arguments.seconds:g} s, seed {arguments.seed}, {backends}", flush=True)

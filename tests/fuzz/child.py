@@ -12,6 +12,7 @@ import json
 import logging
 import os
 import platform
+import random
 import resource
 import struct
 import sys
@@ -33,6 +34,7 @@ REFUSED = {
 OWN_FD_MIN = 900
 DESCRIPTORS_MAX = 1024
 PROGRAMS_PER_BATCH = 100
+VARIANTS = 15
 
 
 class TimeIsUpError(BaseException):
@@ -93,8 +95,9 @@ class Notes:
 class Runner:
     """Runs programs until the time is up."""
 
-    def __init__(self, notes, until):
+    def __init__(self, notes, until, seed):
         self.notes, self.until = notes, until
+        self.dice = random.Random(seed)
         self.scratch_file = tempfile.TemporaryFile()  # noqa: SIM115  as long as the process
 
     def run(self, program):
@@ -109,6 +112,17 @@ class Runner:
         if self.notes.programs % 50 == 0:
             gc.collect()
 
+    def variants(self, backend, steps, mischief):
+        """Yield a program, and others of the same steps in other orders.
+
+        Drawing a program takes far longer than running it.
+        """
+        yield [backend, steps, mischief]
+        for _ in range(VARIANTS):
+            mixed = [*steps, *mischief]
+            self.dice.shuffle(mixed)
+            yield [backend, mixed[: len(steps)], mixed[len(steps) :]]
+
     def batch(self, strategy, count, seed):
         @with_seed(seed)
         @settings(
@@ -121,7 +135,7 @@ class Runner:
         @given(strategy)
         def go(drawn):
             # A sweep is many programs, of which each begins with the name of a poller.
-            for program in drawn if isinstance(drawn[0], list) else [drawn]:
+            for program in drawn if isinstance(drawn[0], list) else self.variants(*drawn):
                 self.run(program)
 
         go()
@@ -150,10 +164,10 @@ def main():
     gc.collect()
     gc.freeze()
     if program is not None:
-        Runner(notes, time.monotonic() + 60).run(program)
+        Runner(notes, time.monotonic() + 60, 0).run(program)
         gc.collect()
         return
-    runner = Runner(notes, time.monotonic() + arguments.seconds)
+    runner = Runner(notes, time.monotonic() + arguments.seconds, arguments.seed)
     backends = arguments.backends.split(",")
     seed = arguments.seed * 1_000_000
     try:
