@@ -8,6 +8,7 @@ of that test, not of a later one.
 import asyncio
 import functools
 import gc
+import logging
 import os
 import threading
 import time
@@ -53,13 +54,18 @@ def loop(backend):
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left(request):
+def nothing_is_left(request, caplog):
     """Fail a test that leaves a descriptor, a thread or a task behind."""
     fds_before, threads_before = open_descriptors(), set(threading.enumerate())
     counts_before = counters.read()
     yield
-    # pytest itself would keep the test's loop until later.
-    request.node.funcargs.clear()
+    if counts_before is not None:
+        # pytest itself would keep the test's loop, and the handles that were logged, until later.
+        request.node.funcargs.clear()
+        for when in ("setup", "call", "teardown"):
+            caplog.get_records(when).clear()
+        for handler in logging.getLogger().handlers:
+            getattr(handler, "records", []).clear()
     # A thread that has been told to end, or a child's pipe, may need a moment more.
     give_up_at = time.monotonic() + 2.0
     while left := what_is_left(fds_before, threads_before) + what_is_alive(counts_before):
