@@ -115,9 +115,9 @@ async def client_and_server(*, tls=False):
 
 
 @contextlib.asynccontextmanager
-async def serving(app, *, ssl_context=None, **options):
+async def serving(app, *, ssl_context=None, shutdown_timeout=1, **options):
     """Serve an application on the loop that is running, and yield its port."""
-    runner = web.AppRunner(app, shutdown_timeout=5, **options)
+    runner = web.AppRunner(app, shutdown_timeout=shutdown_timeout, **options)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=ssl_context).start()
@@ -358,8 +358,7 @@ def test_a_shutdown_waits_for_the_request_in_flight(run):
             await asyncio.sleep(0.2)
             return web.Response(text="done")
 
-        session = None
-        async with serving_one(slow) as port:
+        async with serving_one(slow, shutdown_timeout=30) as port:
             session = client_of(port)
             asking = asyncio.create_task(session.get("/"))
             await working.wait()

@@ -78,10 +78,10 @@ def test_install_in_conftest_reaches_every_plugin(backend, tmp_path):
     assert "= 3 passed in " in printed, printed
 
 
-def test_without_them_the_tests_run_on_asyncio(backend, tmp_path):
+def test_without_them_the_tests_run_on_asyncio(tmp_path):
     """Or the tests above would prove nothing."""
     (tmp_path / "test_plugins.py").write_text(PLUGINS)
-    assert "= 3 failed in " in run_tests("pytest", tmp_path, backend)
+    assert "= 3 failed in " in run_tests("pytest", tmp_path, "epoll")
 
 
 def test_the_header_says_what_is_waited_with(backend, tmp_path):
