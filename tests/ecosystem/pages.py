@@ -78,8 +78,10 @@ class Page:
             or (command.words[:3] == ["meantime", "run", "-m"] and command.words[3] in programs)
         ]
 
-    def write_files(self, directory, port=PORT):
+    def write_files(self, directory, port=PORT, without=()):
         for name, code in self.files.items():
+            if name in without:
+                continue
             path = directory / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(code.replace(PORT, str(port)))
@@ -150,14 +152,10 @@ def answer_of(command, port):
         return response.read().decode()
 
 
-def check_server(page, command, backend, directory, stop=signal.SIGTERM):
-    """Serve as the page says, ask what the page asks, and end the server as a user would.
-
-    Returns:
-        what the server printed.
-    """
+def check_server(page, command, backend, directory, stop=signal.SIGTERM, without=()):
+    """Serve as the page says, ask what the page asks, and end the server as a user would."""
     port = free_port()
-    page.write_files(directory, port)
+    page.write_files(directory, port, without)
     questions = page.commands_with("curl")
     assert questions, "the page does not say how to see that it works"
     with server(command, directory, backend, port) as process:
@@ -168,7 +166,6 @@ def check_server(page, command, backend, directory, stop=signal.SIGTERM):
     assert "Traceback" not in printed, printed
     # Some servers raise the signal once more after their clean-up, so that the parent sees it.
     assert process.returncode in (0, -stop), printed
-    return printed
 
 
 def send(stop, process):
