@@ -2,7 +2,9 @@
 
 import asyncio
 import gc
+import socket
 import ssl
+import types
 import weakref
 
 import pytest
@@ -145,6 +147,21 @@ def test_a_paused_protocol_is_told_nothing_and_loses_nothing(loop):
         assert transport.is_reading()
         turn_until(loop, lambda: len(protocol.data) == 100_000)
         assert protocol.data == PATTERN[:100_000]
+
+
+def test_pausing_in_the_handshake_holds_from_its_end_on(loop):
+    protocol = Recorder()
+    with begun(loop, protocol) as (transport, peer):
+        transport.pause_reading()
+        turn_until(loop, lambda: peer.shake_hands() and transport._state == "OPEN")
+        peer.write(PATTERN[:1000])
+        turn(loop, 5)
+        assert protocol.data == b""
+        # The bytes wait in the kernel, where they hold the peer back, and not in this process.
+        assert transport.get_extra_info("ssl_object").pending() == 0
+        assert len(transport._sock.recv(10, socket.MSG_PEEK)) == 10
+        transport.resume_reading()
+        turn_until(loop, lambda: protocol.data == PATTERN[:1000])
 
 
 def test_a_buffered_protocol_that_pauses_in_the_middle_gets_the_rest_later(loop):
@@ -392,6 +409,11 @@ def test_the_engines_can_be_chosen_by_name():
     assert "asked for" in tls_engine.why_not_direct()
     with pytest.raises(ValueError, match="there is no TLS engine 'best'"):
         tls_engine.choose_engine("best")
+
+
+def test_without_a_shared_openssl_the_portable_engine_is_used():
+    """Some distributions build Python's _ssl into the interpreter."""
+    assert "part of the interpreter" in tls_engine.find_obstacle(types.ModuleType("_ssl"))
 
 
 @pytest.mark.parametrize("name", ["handshake", "shutdown"])

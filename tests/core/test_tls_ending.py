@@ -345,6 +345,14 @@ def test_a_peer_that_leaves_in_the_handshake_ends_it(loop):
             waiter.result()
 
 
+def test_a_protocol_that_had_a_connection_is_told_that_start_tls_lost_it(loop):
+    protocol = Recorder()
+    with begun(loop, protocol, tells_connection=False) as (_, peer):
+        peer.sock.close()
+        turn_until(loop, is_lost(protocol))
+        assert protocol.told == ["lost"]
+
+
 class Failing(Recorder):
     """Raises `error` from the method `name`."""
 

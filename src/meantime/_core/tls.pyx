@@ -299,6 +299,9 @@ cdef class TlsTransport(TlsEndpoint):
                     raise
                 self.fatal(error, "Fatal error: protocol.connection_made() call failed.")
                 return self.wake_waiter(error)
+        if self.paused and self.state == OPEN:
+            # It was asked for in the middle of the handshake, which had to be read.
+            self.lower.pause_reading()
         return self.wake_waiter(None)
 
     cdef int handshake_failed(self, object error) except -1:

@@ -18,6 +18,7 @@ try:
 except ImportError:
     _ssl = None
 
+cimport cython
 from cpython.buffer cimport PyBUF_READ, PyBUF_WRITE
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_FromMemory
@@ -175,8 +176,7 @@ cdef class DirectEngine(TlsEngine):
         except NOT_YET:
             pass
         except ssl.SSLError as error:
-            error.__traceback__ = None
-            return error
+            return error.with_traceback(None)
         finally:
             forget_errors()
         return ssl.SSLError(ssl.SSL_ERROR_SSL, "TLS failed, and OpenSSL does not say why")
@@ -293,11 +293,13 @@ cdef bint take_over(DirectEngine engine, object sslobj, object incoming, object 
     return True
 
 
+@cython.binding(True)
 def why_not_direct():
     """Return why the direct engine is not used in this process, or None where it is."""
     return reason_against_direct
 
 
+@cython.binding(True)
 def choose_engine(name=None):
     """Use the engine `name` for connections from now on: "direct", "portable", or the best one.
 
@@ -321,10 +323,15 @@ def choose_engine(name=None):
         )
 
 
-def find_obstacle():
-    """Try everything that the direct engine relies on. Returns what is not as it should be."""
+@cython.binding(True)
+def find_obstacle(module=_ssl):
+    """Try everything that the direct engine relies on. Returns what is not as it should be.
+
+    Args:
+        module: the extension module whose OpenSSL is looked for.
+    """
     cdef const char *missing
-    path = getattr(_ssl, "__file__", None)
+    path = getattr(module, "__file__", None)
     if not HAS_GIL:
         return "this Python runs without a GIL, and locks each SSL in its own way"
     if SSLSocketType is None or path is None:

@@ -159,7 +159,7 @@ class Connecting(Face):
         sock.setblocking(False)
         waiter = self.create_future()
         loop: Any = self
-        transport: Any
+        transport: Any = None
         try:
             protocol = protocol_factory()
             if tls is not None:
@@ -168,7 +168,7 @@ class Connecting(Face):
             if is_own:
                 sock.close()
             raise
-        if tls is None:
+        if transport is None:
             transport = StreamTransport(loop, sock, protocol, waiter)
         else:
             StreamTransport(loop, sock, transport)
