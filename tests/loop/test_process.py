@@ -204,17 +204,31 @@ def test_a_signal_that_comes_as_the_child_ends_harms_nobody(loop):
         assert loop.run_until_complete(session()) in (0, -signal.SIGKILL)
 
 
-def test_a_reaped_child_is_not_signalled(loop, monkeypatch):
+@pytest.mark.parametrize("end", ["send_signal", "close"])
+@pytest.mark.parametrize("has_pidfd", [True, False])
+def test_a_reaped_child_is_not_signalled(loop, monkeypatch, caplog, request, has_pidfd, end):
     """Somebody else has read its exit status, so its number may be a stranger's."""
     monkeypatch.setattr(os, "kill", pytest.fail)
+    if not has_pidfd:
+        request.getfixturevalue("no_pidfds")
 
     async def session():
-        process = await asyncio.create_subprocess_exec("true")
-        os.waitid(os.P_PID, process.pid, os.WEXITED)
-        process.kill()
-        await process.wait()
+        reader, writer = os.pipe()
+        transport, protocol = await loop.subprocess_exec(Recorder, "cat", stdin=reader)
+        os.close(reader)
+        os.close(writer)
+        os.waitpid(transport.get_pid(), 0)
+        if end == "close":
+            transport.close()
+        else:
+            transport.send_signal(signal.SIGKILL)
+        await protocol.lost
+        transport.close()
+        return transport.get_returncode()
 
-    loop.run_until_complete(session())
+    # Not 0, which would say that all is well.
+    assert loop.run_until_complete(session()) == 255
+    assert "will report returncode 255" in caplog.text
 
 
 def test_many_may_wait_and_one_may_give_up(loop):

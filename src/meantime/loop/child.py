@@ -1,8 +1,8 @@
 """Child processes: subprocess.Popen, whose start is ours where the options allow it.
 
-Popen itself forks in C, with vfork where it can, but in a large process or on a small budget most
-of the time goes elsewhere: into the pipe on which it waits for the child's errors, and the Python
-around it. Our own start (`_core.spawn`) needs no such pipe and gives a pidfd at once.
+Popen starts children in C too, with vfork where it can. It then waits on a pipe for the child's
+errors, and knows the child by its number only. Our own start (`_core.spawn`) needs no such pipe and
+gives a pidfd at once.
 
 Everything that Popen decides before it starts a child (arguments, pipes, text modes, users and
 groups by name) stays its own. So does the start itself when something must run in the child that
@@ -15,7 +15,6 @@ import contextlib
 import inspect
 import logging
 import os
-import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -137,27 +136,20 @@ class Child(BytesPopen):
 
     def send_signal(self, sig: int) -> None:
         """Send a signal to the child, and never to another process. Nothing if it has ended."""
-        if self.pidfd == NO_DESCRIPTOR:
-            super().send_signal(sig)
-            return
-        self.poll()
         if self.returncode is not None:
             return
-        try:
-            signal_pidfd(self.pidfd, sig)
-        except ProcessLookupError:
-            pass  # somebody else has read its exit status
-        except OSError:
-            # A sandbox may refuse this call and allow kill(). If not, kill() says what is wrong.
-            super().send_signal(sig)
-
-    def terminate(self) -> None:
-        """Send SIGTERM to the child."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """Send SIGKILL to the child."""
-        self.send_signal(signal.SIGKILL)
+        if self.pidfd != NO_DESCRIPTOR:
+            try:
+                signal_pidfd(self.pidfd, sig)
+            except ProcessLookupError:
+                return  # somebody else has read its exit status
+            except OSError:
+                pass  # a sandbox may refuse this call and allow kill(); if not, that one says why
+            else:
+                return
+        # Only while its exit status is unread is the child's number surely its own.
+        if collect(self) is None:
+            os.kill(self.pid, sig)
 
     def close_pidfd(self, close: Callable[[int], None] = os.close) -> None:
         """Let go of the pidfd. The child lives on; it is only known by its number then."""
