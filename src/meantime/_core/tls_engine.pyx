@@ -259,9 +259,9 @@ cdef bint is_stock(object sslcontext, object sslobj) except -1:
     """Tell whether reading and writing are OpenSSL's alone, and nobody listens in."""
     kind = type(sslobj)
     return (
-        kind.read is SSLObject.read
-        and kind.write is SSLObject.write
-        and kind.unwrap is SSLObject.unwrap
+        getattr(kind, "read", None) is SSLObject.read
+        and getattr(kind, "write", None) is SSLObject.write
+        and getattr(kind, "unwrap", None) is SSLObject.unwrap
         and type(sslobj._sslobj) is SSLSocketType
         # What such a callback raises is kept for the SSLObject's next method.
         and getattr(sslcontext, "_msg_callback", None) is None
@@ -281,7 +281,8 @@ cdef tls_state *ssl_of(object inner, object incoming, object outgoing) noexcept:
 cdef bint take_over(DirectEngine engine, object sslobj, object incoming, object outgoing) except -1:
     inner = sslobj._sslobj
     cdef tls_state *found = ssl_of(inner, incoming, outgoing)
-    if found == NULL:
+    if found == NULL or outgoing.pending:
+        # A wrap_bio() of somebody's own may have begun to speak already.
         return False
     engine.wire = wire_lay(found)
     if engine.wire == NULL:
