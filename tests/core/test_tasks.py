@@ -119,6 +119,22 @@ def test_one_task_can_be_started_eagerly(any_loop, eager):
     assert any_loop.run_until_complete(main()) == "eager"
 
 
+def test_classes_that_replace_asyncios_are_used(any_loop, monkeypatch):
+    """Tools that watch tasks put classes of their own in the place of asyncio's."""
+
+    class Task(asyncio.Task):
+        pass
+
+    class Future(asyncio.Future):
+        pass
+
+    monkeypatch.setattr(asyncio.tasks, "Task", Task)
+    monkeypatch.setattr(asyncio.futures, "Future", Future)
+    task = any_loop.create_task(name_of_task())
+    any_loop.run_until_complete(task)
+    assert (type(task), type(any_loop.create_future())) == (Task, Future)
+
+
 # --- What asyncio knows ---------------------------------------------------------------------------
 
 

@@ -1,6 +1,8 @@
 """Other threads: what they send runs exactly once, in their order, and wakes the loop."""
 
 import asyncio
+import queue
+import sys
 import threading
 
 import pytest
@@ -116,6 +118,47 @@ def test_a_cancelled_call_from_another_thread_does_not_run(loop, spread):
     loop.call_soon(loop.stop)
     loop.run_forever()
     assert ran == []
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="asyncio promises it from 3.14 on")
+@pytest.mark.parametrize("method", ["cancel", "cancelled"])
+def test_another_thread_waits_while_the_callback_runs(any_loop, spread, method):
+    """So that after cancel() nothing of the callback happens any more."""
+    steps = []
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def callback():
+        has_begun.set()
+        may_end.wait(0.2)  # nobody sets it before the end, if cancel() waits as it should
+        steps.append("callback ends")
+
+    def send(_number):
+        handle = any_loop.call_soon_threadsafe(callback)
+        assert isinstance(handle, asyncio.events._ThreadSafeHandle)
+        has_begun.wait()
+        getattr(handle, method)()
+        steps.append(f"{method} returns")
+        may_end.set()
+        any_loop.call_soon_threadsafe(any_loop.stop)
+
+    spread(send, count=1)
+    any_loop.run_forever()
+    assert steps == ["callback ends", f"{method} returns"]
+
+
+def test_a_callback_may_cancel_its_own_handle(any_loop, spread):
+    handles = queue.Queue()
+    outcomes = []
+
+    def callback():
+        handle = handles.get()
+        handle.cancel()
+        outcomes.append(handle.cancelled())
+        any_loop.stop()
+
+    spread(lambda _number: handles.put(any_loop.call_soon_threadsafe(callback)), count=1)
+    any_loop.run_forever()
+    assert outcomes == [True]
 
 
 def test_a_call_from_another_thread_may_stop_the_loop(loop, spread):

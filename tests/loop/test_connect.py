@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import socket
 
 import pytest
@@ -171,11 +172,17 @@ def test_a_name_without_addresses_is_an_error(loop, monkeypatch):
 
 
 def test_a_failing_protocol_factory_closes_the_socket(loop, listener):
+    """Also one that the caller made: it is the loop's since it was given."""
+
     def fail():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         loop.run_until_complete(loop.create_connection(fail, *listener.getsockname()))
+    sock = socket.create_connection(listener.getsockname())
+    with pytest.raises(ZeroDivisionError):
+        loop.run_until_complete(loop.create_connection(fail, sock=sock))
+    assert sock.fileno() == -1
 
 
 def test_cancelling_a_connection_attempt_closes_its_socket(loop, monkeypatch):
@@ -193,10 +200,11 @@ def test_cancelling_a_connection_attempt_closes_its_socket(loop, monkeypatch):
     loop.run_until_complete(session())
 
 
-def test_an_error_keeps_no_circle_of_references_alive(loop, refusing):
+@pytest.mark.parametrize("delay_s", [None, 0.25])
+def test_an_error_keeps_no_circle_of_references_alive(loop, refusing, delay_s):
     """Sockets and frames would wait for the collector."""
     try:
-        connect(loop, *refusing)
+        connect(loop, *refusing, happy_eyeballs_delay=delay_s)
     except OSError as error:
         caught = error
     frames, traceback = [], caught.__traceback__
@@ -208,6 +216,8 @@ def test_an_error_keeps_no_circle_of_references_alive(loop, refusing):
     ]
     del frames, traceback
     assert holders == []
+    # The task of create_connection ended with it. That of an attempt is not to keep it, too.
+    assert sum(isinstance(holder, asyncio.Task) for holder in gc.get_referrers(caught)) == 1
 
 
 SSL_NEEDED = "is only meaningful with ssl"

@@ -210,6 +210,22 @@ def test_cancelling_serve_forever_closes_the_server(loop):
     serve(loop, session)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="3.11 does not wait for connections")
+def test_cancelling_serve_forever_closes_connections_that_say_nothing(loop):
+    """Ctrl-C would hang until the last of them has gone."""
+
+    async def session(server):
+        serving = asyncio.create_task(server.serve_forever())
+        await asyncio.sleep(0)
+        with await connected(loop, server) as client:
+            serving.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await serving
+            assert await loop.sock_recv(client, 1) == b""
+
+    serve(loop, session)
+
+
 def test_async_with_closes_the_server(loop):
     async def session(server):
         async with server:

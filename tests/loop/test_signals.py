@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import warnings
 
 import pytest
 
@@ -200,7 +201,9 @@ def test_a_forked_child_does_not_run_the_parents_handlers(loop):
     loop.add_signal_handler(signal.SIGUSR1, heard.append, 1)
 
     async def fork():
-        pid = os.fork()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads around
+            pid = os.fork()
         if pid == 0:
             try:
                 send(signal.SIGUSR1)

@@ -88,6 +88,26 @@ def test_a_connection_begins_tls_in_the_middle(loop, server_context, client_cont
     assert loop.run_until_complete(session()) == b"hello\n"
 
 
+def test_a_hello_that_came_before_start_tls_is_not_lost(loop, server_context, client_context):
+    """A client that begins at once may be faster than the server."""
+
+    async def upgrade(reader, writer):
+        while not reader._buffer:
+            await asyncio.sleep(0)
+        await writer.start_tls(server_context)
+        await echo_line(reader, writer)
+
+    async def session():
+        server = await asyncio.start_server(upgrade, "localhost", 0)
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            reader, writer = await asyncio.open_connection("localhost", port)
+            await writer.start_tls(client_context, server_hostname="localhost")
+            return await ask(reader, writer)
+
+    assert loop.run_until_complete(session()) == b"hello\n"
+
+
 def test_a_certificate_for_another_name_ends_the_attempt(loop, server_context, client_context):
     async def session():
         server = await asyncio.start_server(echo_line, "localhost", 0, ssl=server_context)

@@ -30,6 +30,9 @@ cdef class Handle:
     cdef int run(self) except -1
     cdef int report(self, object exception) except -1
 
+cdef class ThreadSafeHandle(Handle):
+    cdef object lock
+
 cdef class Queue:
     """Handles in the order in which they were put in: a ring buffer of references."""
     cdef object unused            # makes the type one that the garbage collector visits

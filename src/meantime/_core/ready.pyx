@@ -1,6 +1,7 @@
 """What is ready to run: handles, the queue of them, and the inbox that other threads fill."""
 import asyncio
 import contextvars
+import threading
 from asyncio import format_helpers
 
 cimport cython
@@ -34,6 +35,8 @@ from meantime._core.kernel cimport (
 )
 
 cdef object HANDLE_FACE = asyncio.Handle
+cdef object THREAD_SAFE_FACE = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
+cdef object Lock = threading.RLock
 
 
 cdef class Scheduler:
@@ -204,6 +207,36 @@ cdef int clear_handle(PyObject *owner) noexcept:
 GC_SET_CLEAR(<PyTypeObject *>Handle, clear_handle)
 if COUNTING:
     count_instances(<PyTypeObject *>Handle, &counts.handles, NULL)
+
+
+cdef class ThreadSafeHandle(Handle):
+    """A handle that other threads may cancel: they wait while its callback runs.
+
+    So when cancel() or cancelled() returns in one of them, the callback has not begun and never
+    will, or it has ended. That is what asyncio promises from Python 3.14 on.
+    """
+
+    def __cinit__(self):
+        # The callback may cancel its own handle, hence a lock that its holder can take again.
+        self.lock = Lock()
+
+    @property
+    def __class__(self):
+        return THREAD_SAFE_FACE
+
+    def cancel(self):
+        """Do not run the callback. Does nothing once it has run or was cancelled."""
+        with self.lock:
+            Handle.cancel(self)
+
+    def cancelled(self):
+        """Return whether the handle was cancelled."""
+        with self.lock:
+            return self.is_cancelled
+
+    cdef int run(self) except -1:
+        with self.lock:
+            return Handle.run(self)
 
 
 cdef class Queue:

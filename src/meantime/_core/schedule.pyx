@@ -23,15 +23,19 @@ from meantime._core.calls cimport (
 )
 from meantime._core.kernel cimport monotonic_s
 from meantime._core.loop cimport Loop
-from meantime._core.ready cimport Handle
+from meantime._core.ready cimport Handle, ThreadSafeHandle
 from meantime._core.timers cimport TimerHandle
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
 
-cdef object Future = asyncio.Future
-cdef object Task = asyncio.Task
+# asyncio looks its classes up when it makes one, so those who replace them there mean us as well.
+cdef object futures = asyncio.futures
+cdef object tasks = asyncio.tasks
 cdef str CONTEXT = "context"
+
+# From Python 3.14 on another thread may cancel what it has scheduled, and trust the answer.
+cdef bint HANDLES_ARE_LOCKED = hasattr(asyncio.events, "_ThreadSafeHandle")
 
 # Up to Python 3.13 a task factory is not told the name; the task is, afterwards.
 cdef bint FACTORY_TAKES_NAME = sys.version_info >= (3, 14)
@@ -95,7 +99,7 @@ cdef class SchedulingLoop(Loop):
 
     def create_future(self):
         """Return a new asyncio.Future of this loop."""
-        return Future(loop=self)
+        return futures.Future(loop=self)
 
     def create_task(self, coro, *, name=None, context=None, **kwargs):
         """Run a coroutine as an asyncio.Task of this loop.
@@ -110,8 +114,8 @@ cdef class SchedulingLoop(Loop):
             self.check_open()
         if self.task_factory is None:
             if name is None and context is None and not kwargs:
-                return Task(coro, loop=self)
-            return Task(coro, loop=self, name=name, context=context, **kwargs)
+                return tasks.Task(coro, loop=self)
+            return tasks.Task(coro, loop=self, name=name, context=context, **kwargs)
         # A factory is given only what somebody asked for: it need not know the rest.
         if context is not None:
             kwargs["context"] = context
@@ -201,7 +205,10 @@ cdef object call_soon_threadsafe(
     cdef Handle handle
     if parse(&call, 1, given, count, names):
         return by_name(self, "call_soon_threadsafe", None, given, count, names)
-    handle = Handle.__new__(Handle)
+    if HANDLES_ARE_LOCKED:
+        handle = ThreadSafeHandle.__new__(ThreadSafeHandle)
+    else:
+        handle = Handle.__new__(Handle)
     self.fill(
         handle, "call_soon_threadsafe", call.callback, call.arguments, call.count, call.context)
     self.post(handle)

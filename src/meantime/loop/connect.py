@@ -74,7 +74,7 @@ class Connecting(Face):
             infos = take_turns(infos, interleave)
         attempts = Attempts(self, local)
         made = await attempts.first_connected(infos, happy_eyeballs_delay, all_errors)
-        pair = await self._start_transport(made, protocol_factory, tls, is_own=True)
+        pair = await self._start_transport(made, protocol_factory, tls)
         if self.get_debug():
             logger.debug("%r connected to %s:%r: %r", made, host, port, pair)
         return pair
@@ -118,7 +118,7 @@ class Connecting(Face):
         except BaseException:
             made.close()
             raise
-        return await self._start_transport(made, protocol_factory, tls, is_own=True)
+        return await self._start_transport(made, protocol_factory, tls)
 
     async def connect_accepted_socket(
         self,
@@ -149,29 +149,25 @@ class Connecting(Face):
         sock: socket.socket,
         protocol_factory: Callable[[], asyncio.BaseProtocol],
         tls: Tls | None,
-        *,
-        is_own: bool = False,
     ) -> tuple[Any, Any]:
         """Return (transport, protocol) once the protocol knows of its connection.
 
-        `is_own` says that nobody else would close the socket, should there be no transport.
+        The socket is ours, and is closed if this fails, whoever made it.
         """
-        sock.setblocking(False)
         waiter = self.create_future()
         loop: Any = self
         transport: Any = None
         try:
+            sock.setblocking(False)
             protocol = protocol_factory()
             if tls is not None:
                 transport = tls.protocol(loop, protocol, waiter)
+                StreamTransport(loop, sock, transport)
+            else:
+                transport = StreamTransport(loop, sock, protocol, waiter)
         except BaseException:
-            if is_own:
-                sock.close()
+            sock.close()
             raise
-        if transport is None:
-            transport = StreamTransport(loop, sock, protocol, waiter)
-        else:
-            StreamTransport(loop, sock, transport)
         try:
             await waiter
         except BaseException:
@@ -203,8 +199,8 @@ class Attempts:
                 made = await self.one_by_one(infos)
             else:
                 starts = [functools.partial(self.connect, info) for info in infos]
-                race = Race(self.loop, starts, delay_s, discard=socket.socket.close)
-                made = await race.run()
+                # Not kept in a variable: it holds the tasks, and they hold the errors.
+                made = await Race(self.loop, starts, delay_s, discard=socket.socket.close).run()
             if made is not None:
                 return made
             flat += [error for errors in self.errors for error in errors]

@@ -127,6 +127,9 @@ class Server(asyncio.AbstractServer):
         except asyncio.CancelledError:
             try:
                 self.close()
+                if WAITS_FOR_CONNECTIONS:
+                    # Otherwise a client that says nothing would be waited for, for ever.
+                    self.close_clients()
                 await self.wait_closed()
             finally:
                 raise
