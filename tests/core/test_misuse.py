@@ -223,7 +223,7 @@ def test_a_handle_cannot_be_copied_or_pickled(loop, method):
     for copied in (copy.copy, copy.deepcopy):
         with pytest.raises(TypeError):
             copied(handle)
-    assert not hasattr(handle, "__setstate_cython__")
+    assert not hasattr(handle, "__setstate__")
 
 
 @pytest.mark.parametrize("spin_s", [-1.0, 2.0, float("nan"), float("inf")])

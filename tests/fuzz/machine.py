@@ -305,7 +305,7 @@ class World:
                     self.keep(pickle.loads(pickle.dumps(target, protocol)))
             return None
         if way == "state":
-            return target.__setstate_cython__((self.pick(number + 1),) * 12)
+            return target.__setstate__((self.pick(number + 1),) * 12)
         return {"copy": copy.copy, "deepcopy": copy.deepcopy}[way](target)
 
     def do_weakref(self, number):
