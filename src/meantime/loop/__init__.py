@@ -19,9 +19,9 @@ except ImportError as error:
     # CPython and Cython say it in words of their own, and have no exception of its own for it.
     if "interpreter" in str(error):
         raise ImportError(
-            "meantime cannot be used in a subinterpreter: its compiled core serves only the "
-            "interpreter of a process that imported it first. Use asyncio here, or meantime in a "
-            f"process of its own. ({error})",
+            "meantime cannot be used in this interpreter: its compiled core serves the first one "
+            "of a process that imports it, and no subinterpreter beside that. Use asyncio here, or "
+            f"run meantime in a process of its own. ({error})",
             name=__name__,
         ) from error
     if not (error.name or "").startswith("meantime._core"):
