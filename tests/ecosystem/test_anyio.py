@@ -5,6 +5,7 @@ import functools
 import os
 import signal
 import socket
+import sys
 import threading
 
 import anyio
@@ -119,3 +120,18 @@ def test_a_signal_is_received(run):
             return await anext(signals)
 
     assert run(main) == signal.SIGUSR1
+
+
+def test_a_process_is_run_and_talked_to(run):
+    shout = [sys.executable, "-c", "import sys; print(sys.stdin.read().upper(), end='')"]
+
+    async def main():
+        done = await anyio.run_process(shout, input=b"all at once")
+        async with await anyio.open_process(shout) as process:
+            for word in (b"piece ", b"by ", b"piece"):
+                await process.stdin.send(word)
+            await process.stdin.aclose()
+            pieces = b"".join([piece async for piece in process.stdout])
+            return done.stdout, pieces, await process.wait()
+
+    assert run(main) == (b"ALL AT ONCE", b"PIECE BY PIECE", 0)

@@ -108,6 +108,8 @@ def test_a_kernel_of_its_own_runs_cells_on_meantime(kernel_of_page, environment_
         run_cell(client, "task = asyncio.create_task(asyncio.sleep(0.01, 'slept between cells'))")
         assert run_cell(client, "await task") == "'slept between cells'"
         assert run_cell(client, "print(await asyncio.to_thread(lambda: 6 * 7))") == "42\n"
+        process = "await asyncio.create_subprocess_exec('echo', 'hello', stdout=-1)"
+        assert run_cell(client, f"(await ({process}).communicate())[0]") == r"b'hello\n'"
 
 
 def test_a_cell_can_be_interrupted(kernel_of_page, environment_of_kernel):
