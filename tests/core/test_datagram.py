@@ -250,7 +250,10 @@ def test_a_datagram_that_is_too_large_is_told(loop):
         assert not transport.is_closing()
 
 
-@pytest.mark.parametrize("address", [("127.0.0.1", 70_000), "path", ("127.0.0.1",), 5, (1, 2)])
+@pytest.mark.parametrize(
+    "address",
+    [("127.0.0.1", 70_000), ("127.0.0.1\0.example.org", 9), "path", ("127.0.0.1",), 5, (1, 2)],
+)
 def test_an_address_that_means_nothing_ends_the_transport(loop, address):
     """It is a mistake in the program, and asyncio treats it so."""
     contexts = []

@@ -68,6 +68,9 @@ cdef socklen_t address_to(object address, int family, sockaddr_storage *result) 
     if type(address[1]) is not int or not 0 <= address[1] <= 65535:
         return 0
     host = (<str>address[0]).encode("utf-8")
+    if b"\0" in host:
+        # C would take what stands before it for the whole address.
+        return 0
     memset(result, 0, sizeof(sockaddr_storage))
     if family == AF_INET and len(address) == 2:
         ip4.sin_family = AF_INET
