@@ -1,6 +1,7 @@
 """sendfile and sock_sendfile: a file arrives in its turn, and its position says how far it got."""
 
 import asyncio
+import hashlib
 import io
 import os
 import ssl
@@ -155,6 +156,43 @@ def test_a_file_is_sent_over_tls(loop, file):
     loop.run_until_complete(session())
     assert bytes(received) == b"before" + CONTENT + b"after"
     assert file.tell() == SIZE
+
+
+def test_a_file_is_sent_over_tls_to_a_reader_that_is_slow(loop, tmp_path):
+    """The transport is full again and again, and each time it must be heard that it is not."""
+    server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server_context.load_cert_chain(CERTIFICATE)
+    client_context = ssl.create_default_context(cafile=CERTIFICATE)
+    path = tmp_path / "large"
+    path.write_bytes(CONTENT * 40)
+
+    async def serve(reader, writer):
+        # Small pieces, and a turn for the sender after each.
+        while piece := await reader.read(16 * 1024):
+            received.update(piece)
+            await asyncio.sleep(0)
+        writer.close()
+        ended.set()
+
+    async def session():
+        server = await asyncio.start_server(
+            serve, "127.0.0.1", 0, ssl=server_context, limit=16 * 1024
+        )
+        async with server:
+            _, writer = await asyncio.open_connection(
+                *server.sockets[0].getsockname(), ssl=client_context, server_hostname="localhost"
+            )
+            writer.transport.set_write_buffer_limits(high=1024)
+            with path.open("rb") as large:
+                assert await loop.sendfile(writer.transport, large) == 40 * SIZE
+            writer.close()
+            await writer.wait_closed()
+            await ended.wait()
+
+    ended = asyncio.Event()
+    received = hashlib.sha256()
+    loop.run_until_complete(session())
+    assert received.digest() == hashlib.sha256(CONTENT * 40).digest()
 
 
 @pytest.mark.parametrize("method", ["sendfile", "sock_sendfile"])

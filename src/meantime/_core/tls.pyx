@@ -11,7 +11,7 @@ close() or the peer's goodbye until both have said goodbye; LOST and CLOSED, as 
 """
 import asyncio
 import ssl
-from asyncio import constants
+from asyncio import constants, sslproto
 from asyncio.log import logger
 
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
@@ -37,7 +37,8 @@ cdef enum:
     RECORD_BYTES = 16 * 1024
     HIGH_BYTES = 512 * 1024
 
-cdef object TRANSPORT_FACE = asyncio.Transport
+# An asyncio.Transport. Programs look for "ssl" in the class's name.
+cdef object TRANSPORT_FACE = sslproto._SSLProtocolTransport
 cdef object BufferedProtocol = asyncio.BufferedProtocol
 
 

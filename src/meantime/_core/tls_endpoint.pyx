@@ -154,12 +154,6 @@ cdef class TlsEndpoint(SendingEndpoint):
             high = HIGH_BYTES
         SendingEndpoint.set_write_buffer_limits(self, high, low)
 
-    def get_write_buffer_size(self):
-        """Return how many bytes wait to be sent, encrypted or not."""
-        if self.stream is not None:
-            return self.queued_bytes + self.stream.queued_bytes
-        return self.queued_bytes
-
     # ---- ending
 
     def close(self):

@@ -16,8 +16,8 @@ from meantime.loop.face import Face
 # What each is, or nothing in a Python that was built without OpenSSL.
 SSL_SOCKETS: tuple[type, ...] = ()
 SSL_CONTEXTS: tuple[type, ...] = ()
-make_default_context: Any = None
 TlsTransport: Any = None
+ssl_module: Any = None
 try:
     import ssl as ssl_module
 except ImportError:
@@ -27,7 +27,6 @@ else:
 
     SSL_SOCKETS = (ssl_module.SSLSocket,)
     SSL_CONTEXTS = (ssl_module.SSLContext,)
-    make_default_context = ssl_module.create_default_context
     TlsTransport = core.TlsTransport
 
 if TYPE_CHECKING:
@@ -146,7 +145,7 @@ def default_context(is_server: bool, hostname: str | None) -> Any:
             "Server side SSL needs a valid SSLContext: a server cannot do without a certificate. "
             "Load it into an ssl.SSLContext."
         )
-    context = make_default_context()
+    context = ssl_module.create_default_context()
     if not hostname:
         context.check_hostname = False
     return context
