@@ -8,7 +8,7 @@ import subprocess
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from meantime.loop.child import logger, start_child
+from meantime.loop.child import collect, logger, start_child
 from meantime.loop.exits import ExitWatch
 from meantime.loop.face import Face
 
@@ -336,7 +336,7 @@ class ProcessTransport(asyncio.SubprocessTransport):
                 file = (child.stdin, child.stdout, child.stderr)[fd]
                 if file is not None:
                     file.close()
-        if child is None or self._returncode is not None or child.poll() is not None:
+        if child is None or self._returncode is not None or collect(child) is not None:
             return
         if self._loop is not None and self._loop.get_debug():
             logger.warning("Close running child process: kill %r", self)
