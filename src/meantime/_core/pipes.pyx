@@ -105,6 +105,8 @@ cdef bint is_stream_of_bytes(int fd, unsigned mode, bint to_write) except -1:
 
 cdef int adopt_pipe(Endpoint self, Loop loop, int fd, object pipe, object protocol,
                     object extra) except -1:
+    if self.loop is not None:
+        raise RuntimeError(f"{self!r} is set up already. Make a transport for each pipe.")
     os.set_blocking(fd, False)
     self.loop = loop
     self.context = PyContext_CopyCurrent()
@@ -174,7 +176,7 @@ cdef class ReadPipeTransport(Endpoint):
     def __dealloc__(self):
         close_own(&self.own_fd)
 
-    def __init__(self, Loop loop, pipe, protocol, waiter=None, extra=None):
+    def __init__(self, Loop loop not None, pipe, protocol, waiter=None, extra=None):
         cdef int fd = pipe.fileno()
         cdef unsigned mode = mode_of(fd)
         if not (S_ISFIFO(mode) or S_ISSOCK(mode) or S_ISCHR(mode)):
@@ -373,7 +375,7 @@ cdef class WritePipeTransport(SendingEndpoint):
     def __dealloc__(self):
         close_own(&self.own_fd)
 
-    def __init__(self, Loop loop, pipe, protocol, waiter=None, extra=None):
+    def __init__(self, Loop loop not None, pipe, protocol, waiter=None, extra=None):
         cdef int fd = pipe.fileno()
         cdef unsigned mode = mode_of(fd)
         if not (S_ISFIFO(mode) or S_ISSOCK(mode) or S_ISCHR(mode)):
