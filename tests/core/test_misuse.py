@@ -29,10 +29,12 @@ import asyncio, os, socket, sys, threading
 import meantime
 from meantime._core.datagram import DatagramTransport
 from meantime._core.listener import Listener
+from meantime._core.pipes import ReadPipeTransport, WritePipeTransport
 from meantime._core.poller.epoll import EpollPoller
 from meantime._core.poller.ring import Ring
 from meantime._core.poller.uring import UringPoller
 from meantime._core.sockets import CoreLoop
+from meantime._core.tls import TlsTransport
 from meantime._core.transport import StreamTransport
 
 backend = sys.argv[1]
@@ -123,6 +125,32 @@ MISUSES = {
         turn(); turn()
         """,
         "RuntimeError: <StreamTransport fd=",
+    ),
+    "make a pipe's transport without a loop": (
+        """
+        for kind in (ReadPipeTransport, WritePipeTransport):
+            say(kind, None, ours, asyncio.Protocol())
+        """,
+        "TypeError: Argument 'loop' has incorrect type",
+    ),
+    "set up a pipe's transport again": (
+        """
+        transport = ReadPipeTransport(loop, ours, asyncio.Protocol())
+        say(transport.__init__, loop, theirs, asyncio.Protocol())
+        turn(); transport.close(); turn(); turn()
+        """,
+        "RuntimeError: <ReadPipeTransport",
+    ),
+    "use a TLS transport that was not set up": (
+        """
+        unset = TlsTransport.__new__(TlsTransport)
+        say(unset.connection_made, asyncio.Transport())
+        for call in (unset.close, unset.abort, unset.eof_received, unset.resume_writing):
+            outcome(call)
+        outcome(unset.data_received, b"x"), outcome(unset.write, b"x")
+        outcome(unset.get_extra_info, "peercert"), outcome(unset.connection_lost, None)
+        """,
+        "RuntimeError: <TlsTransport closed over None> cannot begin a handshake",
     ),
     "take a TCP connection for a socket of datagrams": (
         """
