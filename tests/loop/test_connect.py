@@ -216,8 +216,9 @@ def test_an_error_keeps_no_circle_of_references_alive(loop, refusing, delay_s):
     ]
     del frames, traceback
     assert holders == []
-    # The task of create_connection ended with it. That of an attempt is not to keep it, too.
-    assert sum(isinstance(holder, asyncio.Task) for holder in gc.get_referrers(caught)) == 1
+    # The task of create_connection ended with it (3.11 lets go of it then). That of an attempt is
+    # not to keep it, too.
+    assert sum(isinstance(holder, asyncio.Task) for holder in gc.get_referrers(caught)) <= 1
 
 
 SSL_NEEDED = "is only meaningful with ssl"
