@@ -1,6 +1,7 @@
 """What every test gets: a loop on each poller, and a check that the test cleaned up.
 
-``backend`` names each poller in turn, ``loop`` is a fresh event loop on it. Whatever a test opened,
+``backend`` names each poller in turn, ``loop`` is a fresh event loop on it, and ``any_loop`` is
+asyncio's own as well. Whatever a test opened,
 started or scheduled must be gone when it ends: a descriptor, thread or task that stays is an error
 of that test, not of a later one.
 """
@@ -51,6 +52,20 @@ def loop(backend):
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()
+
+
+@pytest.fixture(params=["asyncio", "io_uring", "epoll"])
+def any_loop(request):
+    """asyncio's own loop and ours: what a test says of this one is asyncio's promise too."""
+    if request.param == "asyncio":
+        loop = asyncio.SelectorEventLoop()
+    else:
+        try:
+            loop = meantime.EventLoop(backend=request.param)
+        except meantime.BackendError as refusal:
+            pytest.skip(str(refusal))
+    yield loop
+    loop.close()
 
 
 @pytest.fixture(autouse=True)

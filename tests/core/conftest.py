@@ -1,10 +1,7 @@
-"""The scripted loop, and asyncio's own to compare with."""
-
-import asyncio
+"""The scripted loop, what was handed to an exception handler, and the TLS engines."""
 
 import pytest
 
-import meantime
 from meantime._core import tls_engine
 from tests.core.scripted import ScriptedLoop
 
@@ -16,20 +13,6 @@ def scripted():
     yield loop
     loop.close()
     assert loop.failures == []
-
-
-@pytest.fixture(params=["asyncio", "io_uring", "epoll"])
-def any_loop(request):
-    """asyncio's own loop and ours: what a test says of this one is asyncio's promise too."""
-    if request.param == "asyncio":
-        loop = asyncio.SelectorEventLoop()
-    else:
-        try:
-            loop = meantime.EventLoop(backend=request.param)
-        except meantime.BackendError as refusal:
-            pytest.skip(str(refusal))
-    yield loop
-    loop.close()
 
 
 @pytest.fixture

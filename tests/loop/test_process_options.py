@@ -12,23 +12,7 @@ import sys
 
 import pytest
 
-import meantime
-
 PIPE = subprocess.PIPE
-
-
-@pytest.fixture(params=["asyncio", "io_uring", "epoll"])
-def any_loop(request):
-    """asyncio's own loop and ours: what a test says of this one is asyncio's promise too."""
-    if request.param == "asyncio":
-        loop = asyncio.SelectorEventLoop()
-    else:
-        try:
-            loop = meantime.EventLoop(backend=request.param)
-        except meantime.BackendError as refusal:
-            pytest.skip(str(refusal))
-    yield loop
-    loop.close()
 
 
 async def output_of(*command, **options):
