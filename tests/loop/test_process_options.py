@@ -1,6 +1,7 @@
 """The options of a child process: each has the outcome that it has on asyncio's own loop."""
 
 import asyncio
+import contextlib
 import errno
 import functools
 import os
@@ -301,18 +302,34 @@ def test_a_shell_takes_no_path(any_loop):
         any_loop.run_until_complete(session())
 
 
-def test_no_child_is_made_where_there_is_no_descriptor_for_it(loop):
-    """The pipes that were made before the limit was met are closed again."""
+@contextlib.contextmanager
+def descriptors_left(count):
+    """Leave this process so many descriptors that it can open."""
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    in_use = max(int(entry.name) for entry in pathlib.Path("/proc/self/fd").iterdir())
+    highest = max(int(entry.name) for entry in pathlib.Path("/proc/self/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + count + 1, before[1]))
+    taken = []
     try:
-        for room in range(1, 8):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (in_use + room, before[1]))
-            error = loop.run_until_complete(
-                outcome_of("true", stdin=PIPE, stdout=PIPE, stderr=PIPE)
-            )
-            if error == 0:
-                break
-            assert error[2] == errno.EMFILE
+        with contextlib.suppress(OSError):
+            while True:
+                taken.append(os.dup(0))
+        for _ in range(count):
+            os.close(taken.pop())
+        yield
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+        for fd in taken:
+            os.close(fd)
+
+
+def test_no_child_is_made_where_there_is_no_descriptor_for_it(loop):
+    """The pipes that were made before the limit was met are closed again."""
+    # What the loop opens for itself at its first run is not the matter here.
+    loop.run_until_complete(asyncio.sleep(0))
+    # Three pipes have six ends, and the child itself has a descriptor too.
+    for count in range(7):
+        with descriptors_left(count):
+            outcome = loop.run_until_complete(
+                outcome_of("true", stdin=PIPE, stdout=PIPE, stderr=PIPE)
+            )
+        assert outcome[2] == errno.EMFILE, count
