@@ -3,10 +3,10 @@
     python tests/soak.py --seconds 30 --backend epoll --seed 7
 
 Clients of every temper (polite, slow, half-closing, abrupt, resetting, cancelled half-way) talk to
-an echo server over TCP and Unix sockets; others send datagrams, set timers and call in from
-threads. Each checks what it gets back. At the end no descriptor, task, handle, transport or future
-may be left, and memory must not grow once it has warmed up. Without --backend both pollers are
-tried, for half of the time each.
+an echo server over TCP, Unix sockets and TLS; others talk to child processes, send datagrams, set
+timers and call in from threads. Each checks what it gets back. At the end no descriptor, task,
+handle, transport or future may be left, and memory must not grow once it has warmed up. Without
+--backend both pollers are tried, for half of the time each.
 """
 
 import argparse
@@ -15,7 +15,9 @@ import ctypes
 import gc
 import os
 import random
+import signal
 import socket
+import ssl
 import struct
 import sys
 import tempfile
@@ -26,6 +28,7 @@ from pathlib import Path
 import meantime
 
 CLIENTS = 40
+CERTIFICATE = Path(__file__).parent / "loop" / "certificate.pem"
 WARM_UP_PART = 0.4
 # How often memory is looked at after the warm-up, with all clients gone.
 SAMPLES = 8
@@ -39,6 +42,10 @@ MUST_GO = {
     "TimerHandle",
     "StreamTransport",
     "DatagramTransport",
+    "TlsTransport",
+    "ProcessTransport",
+    "ReadPipeTransport",
+    "WritePipeTransport",
     "Future",
     "Task",
     "StreamReader",
@@ -93,12 +100,20 @@ class World:
     def __init__(self, seed, directory):
         self.dice = random.Random(seed)
         self.path = str(Path(directory) / "echo.sock")
-        self.port = self.datagram_port = 0
+        self.port = self.tls_port = self.datagram_port = 0
+        self.server_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.server_tls.load_cert_chain(CERTIFICATE)
+        self.client_tls = ssl.create_default_context(cafile=CERTIFICATE)
 
     async def connect(self):
-        if self.dice.random() < 0.5:
+        if self.dice.random() < 0.4:
             return await asyncio.open_connection("127.0.0.1", self.port)
         return await asyncio.open_unix_connection(self.path)
+
+    async def connect_in_any_way(self):
+        if self.dice.random() < 0.7:
+            return await self.connect()
+        return await asyncio.open_connection("127.0.0.1", self.tls_port, ssl=self.client_tls)
 
     def message(self):
         size = self.dice.choice([1, 10, 1000, 70_000, 400_000])
@@ -107,7 +122,7 @@ class World:
 
 async def polite(world):
     """Send and receive a few messages, then close and wait for the end."""
-    reader, writer = await world.connect()
+    reader, writer = await world.connect_in_any_way()
     try:
         for _ in range(world.dice.randrange(1, 6)):
             message = world.message()
@@ -115,9 +130,10 @@ async def polite(world):
             answer, _ = await asyncio.gather(reader.readexactly(len(message)), writer.drain())
             if answer != message:
                 raise WrongError(f"{len(message)} bytes came back changed")
-        writer.write_eof()
-        if await reader.read():
-            raise WrongError("bytes came after the last answer")
+        if writer.can_write_eof():  # TLS cannot
+            writer.write_eof()
+            if await reader.read():
+                raise WrongError("bytes came after the last answer")
     finally:
         writer.close()
     await writer.wait_closed()
@@ -125,7 +141,7 @@ async def polite(world):
 
 async def abrupt(world):
     """Send, and vanish without reading."""
-    _, writer = await world.connect()
+    _, writer = await world.connect_in_any_way()
     writer.write(world.message())
     if world.dice.random() < 0.5:
         await asyncio.sleep(0)
@@ -150,7 +166,7 @@ def give_up(writer):
 
 async def slow(world):
     """Send more than all buffers hold, and read the answer little by little."""
-    reader, writer = await world.connect()
+    reader, writer = await world.connect_in_any_way()
     message = world.dice.randbytes(2_000_000)
     writer.transport.pause_reading()
     writer.write(message)
@@ -215,6 +231,25 @@ async def datagrams(world):
         transport.close()
 
 
+async def processes(world):
+    """Send something through a child process, or kill it in the middle."""
+    pipe = asyncio.subprocess.PIPE
+    child = await asyncio.create_subprocess_exec("cat", stdin=pipe, stdout=pipe)
+    message = world.message()
+    if world.dice.random() < 0.2:
+        child.stdin.write(message)
+        child.kill()
+        child.stdin.close()
+        await child.stdout.read()
+    else:
+        answer, _ = await child.communicate(message)
+        if answer != message:
+            raise WrongError(f"{len(message)} bytes came back changed from a child")
+    status = await child.wait()
+    if status not in (0, -signal.SIGKILL):
+        raise WrongError(f"a child ended with status {status}")
+
+
 async def timers(world):
     """Set timers, drop half of them, and see that the others come in order and never early."""
     loop, fired = asyncio.get_running_loop(), []
@@ -238,7 +273,7 @@ async def threads(world):
 
 
 CONNECTING = [polite, polite, slow, half_closing, abrupt, resetting, cancelled]
-TEMPERS = [*CONNECTING, datagrams, timers, threads]
+TEMPERS = [*CONNECTING, processes, datagrams, timers, threads]
 
 
 # --- The run --------------------------------------------------------------------------------------
@@ -258,6 +293,8 @@ async def soak(world, seconds):
     loop = asyncio.get_running_loop()
     tcp = await asyncio.start_server(echo, "127.0.0.1", 0)
     world.port = tcp.sockets[0].getsockname()[1]
+    tls = await asyncio.start_server(echo, "127.0.0.1", 0, ssl=world.server_tls)
+    world.tls_port = tls.sockets[0].getsockname()[1]
     unix = await asyncio.start_unix_server(echo, world.path)
     udp, _ = await loop.create_datagram_endpoint(EchoDatagrams, local_addr=("127.0.0.1", 0))
     world.datagram_port = udp.get_extra_info("sockname")[1]
@@ -272,7 +309,7 @@ async def soak(world, seconds):
         await no_other_tasks()
         samples_bytes.append(resident_bytes())
 
-    async with tcp, unix:
+    async with tcp, tls, unix:
         await for_some_time(seconds * WARM_UP_PART)
         for _ in range(SAMPLES):
             await for_some_time(seconds * (1 - WARM_UP_PART) / SAMPLES)
