@@ -68,6 +68,14 @@ def any_loop(request):
     loop.close()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def what_is_imported_is_not_searched():
+    """Keep what is alive already out of the searches below, which each test would pay for."""
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def nothing_is_left(request, caplog):
     """Fail a test that leaves a descriptor, a thread or a task behind."""

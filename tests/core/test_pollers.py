@@ -75,6 +75,22 @@ def test_a_reader_that_reads_all_is_not_called_for_nothing(loop, pair, messages)
     assert got == [b"%d" % number for number in range(messages)]
 
 
+def test_a_reader_is_not_called_for_what_somebody_else_has_read(any_loop, pair):
+    """Its read would block, if the descriptor did."""
+    ours, theirs = pair
+    called = []
+    any_loop.add_reader(ours, called.append, 1)
+    run_turns(any_loop, 1)
+    theirs.send(b"x")
+    assert ours.recv(10) == b"x"
+    run_turns(any_loop, 2)
+    assert not called
+    theirs.send(b"y")
+    run_turns(any_loop, 1)
+    assert called == [1]
+    any_loop.remove_reader(ours)
+
+
 def test_a_reader_that_reads_nothing_keeps_being_called(loop, eventfd):
     os.eventfd_write(eventfd, 1)
     calls = []

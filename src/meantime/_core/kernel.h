@@ -160,6 +160,16 @@ static inline uint32_t ring_poll_mask(uint32_t events)
 #endif
 }
 
+/* What a descriptor is ready for at this moment, of these events. What cannot be told counts as
+   ready: whoever acts upon it then meets the error. */
+static inline uint32_t events_now(int fd, uint32_t events)
+{
+    struct pollfd asked = {.fd = fd, .events = (short)events};
+    if (poll(&asked, 1, 0) < 0 || asked.revents & POLLNVAL)
+        return events;
+    return (uint32_t)(unsigned short)asked.revents;
+}
+
 static inline uint32_t load_acquire_u32(const uint32_t *address)
 {
     return __atomic_load_n(address, __ATOMIC_ACQUIRE);

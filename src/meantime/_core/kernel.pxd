@@ -54,6 +54,7 @@ cdef extern from "kernel.h" nogil:
                    const ring_enter_arg *arg)
     int ring_enable(int fd)
     uint32_t ring_poll_mask(uint32_t events)
+    uint32_t events_now(int fd, uint32_t events)
     uint32_t load_acquire_u32(const uint32_t *address)
     void store_release_u32(uint32_t *address, uint32_t value)
     int exchange_int(int *address, int value)

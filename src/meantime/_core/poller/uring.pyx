@@ -30,13 +30,14 @@ from meantime._core.kernel cimport (
     RING_SQE_SKIP_SUCCESS,
     close as close_fd,
     eventfd,
+    events_now,
     ring_cqe,
     ring_poll_mask,
     ring_sqe,
     store_release_u32,
     thread_number,
 )
-from meantime._core.poller.contract cimport EDGE, ONCE, Poller, Slot, ticket_of
+from meantime._core.poller.contract cimport EDGE, LEVEL, ONCE, Poller, Slot, ticket_of
 from meantime._core.poller.ring cimport Ring
 
 cdef enum:
@@ -302,6 +303,12 @@ cdef class UringPoller(Poller):
                 # that happened in between is missed.
                 self.arm(fd, slot)
                 slot.armed = True
+        if slot.trigger == LEVEL:
+            # The answer is what a wake-up announced, and since then somebody may have taken what
+            # was there. Callbacks of add_reader may trust that a read will not block.
+            events = events_now(fd, slot.events)
+            if events == 0:
+                return 0
         return self.deliver(ticket, events)
 
     cdef int shut(self) except -1:
