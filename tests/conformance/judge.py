@@ -25,15 +25,16 @@ class Skip:
 
     tests: list[str]
     reason: str
-    # Restricts the entry: a Python such as "3.12", a poller. Empty means every one.
-    python: str = ""
+    # Restricts the entry: Pythons such as "3.12", a poller. Empty means every one.
+    python: list[str] = field(default_factory=list)
     backend: str = ""
     used: set[str] = field(default_factory=set)
 
     def concerns(self, results: dict) -> bool:
         """Tell whether the entry is about such a run."""
         version = ".".join(results["python"].split(".")[:2])
-        return self.python in ("", version) and self.backend in ("", results["backend"])
+        is_python = not self.python or version in self.python
+        return is_python and self.backend in ("", results["backend"])
 
     def excuses(self, test: str) -> bool:
         """Tell whether the entry lists a test, and remember which of its patterns did."""

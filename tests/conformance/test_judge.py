@@ -51,7 +51,7 @@ def test_an_entry_with_nothing_to_excuse_is_refused(judged, capsys):
 
 
 def test_an_entry_for_another_python_or_poller_is_left_alone(judged):
-    others = [TLS + 'python = "3.11"\n', TLS + 'backend = "io_uring"\n']
+    others = [TLS + 'python = ["3.11"]\n', TLS + 'backend = "io_uring"\n']
     assert judged({"test_locks.A.test_a": "pass"}, others) == 0
     assert judged({"test_ssl.B.test_b": "fail"}, others) == 1
     assert judged({"test_ssl.B.test_b": "fail"}, [others[1]], "3.13-io_uring.json") == 0

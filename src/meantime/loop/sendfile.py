@@ -203,7 +203,7 @@ class SendingFiles(Face):
         count: int | None,
     ) -> int:
         """Send a file part by part, each once it is in memory."""
-        sent = 0
+        sent, is_complete = 0, False
         try:
             while count is None or sent < count:
                 size = PART_BYTES if count is None else min(PART_BYTES, count - sent)
@@ -222,6 +222,7 @@ class SendingFiles(Face):
                     sent += part
                     if part == size:
                         await asyncio.sleep(0)
+            is_complete = True
         except OSError as error:
             if sent == 0 and not isinstance(error, ConnectionError):
                 raise SendfileNotAvailableError(
@@ -231,7 +232,7 @@ class SendingFiles(Face):
                 raise ConnectionError(error.errno, "socket is not connected") from error
             raise
         finally:
-            if sent:
+            if sent or is_complete:
                 file.seek(offset + sent)
         return sent
 
