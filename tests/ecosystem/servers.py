@@ -16,6 +16,9 @@ import pytest
 # A user without rights, for servers that refuse to run as root.
 PLAIN_USERS = ("postgres", "nobody")
 
+# What is preloaded into our tests (a sanitizer, say) is not for other people's servers.
+SERVER_ENV = {name: value for name, value in os.environ.items() if name != "LD_PRELOAD"}
+
 
 def free_port():
     """Return a TCP port that nobody listens on."""
@@ -67,6 +70,7 @@ def redis_server():
         process = subprocess.Popen(
             [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory],
             stdout=subprocess.DEVNULL,
+            env=SERVER_ENV,
         )
         try:
             wait_until(lambda: accepts_connections(port), process)
@@ -91,6 +95,7 @@ def postgres_server():
         process = subprocess.Popen(
             [postgres, "-D", data, "-p", str(port), "-h", "127.0.0.1", "-k", directory, "-F"],
             stderr=subprocess.DEVNULL,
+            env=SERVER_ENV,
             **user,
         )
         try:
@@ -107,7 +112,7 @@ def answers(pg_isready, port):
     It listens some time before it does, and turns clients away until it has started.
     """
     question = [pg_isready, "--quiet", "--host=127.0.0.1", f"--port={port}"]
-    return subprocess.run(question, check=False).returncode == 0
+    return subprocess.run(question, env=SERVER_ENV, check=False).returncode == 0
 
 
 def give_to_plain_user(directory):
@@ -125,7 +130,9 @@ def give_to_plain_user(directory):
 
 def run_quietly(command, user):
     """Run a program that must succeed, and show what it said only if it does not."""
-    completed = subprocess.run(command, capture_output=True, text=True, check=False, **user)
+    completed = subprocess.run(
+        command, env=SERVER_ENV, capture_output=True, text=True, check=False, **user
+    )
     assert completed.returncode == 0, completed.stdout + completed.stderr
 
 
