@@ -62,8 +62,10 @@ case $kind in
         sanitized "$venv/bin/python" tests/core/stress.py --seconds 60 || status=$?
         sanitized "$venv/bin/python" tests/soak.py --seconds 60 --growth-mib 1000 || status=$?
         for report in "$results"/*san.*; do
-            # A child on a stack of its own, on its way to another program, gets a word of warning.
-            grep -qE "ERROR:|runtime error:" "$report" 2>/dev/null || continue
+            [ -e "$report" ] || continue
+            # A child on a stack of its own, on its way to another program, gets these three lines.
+            grep -qvE "WARNING: ASan is ignoring requested __asan_handle_no_return|\
+^False positive error reports may follow$|sanitizers/issues/189$" "$report" || continue
             echo "=== $report"
             cat "$report"
             status=1
