@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
+import importlib
 import json
 import os
 from asyncio import AbstractEventLoop
 from collections.abc import Callable, Iterator
 from functools import cache
 from time import perf_counter, process_time
+from types import ModuleType
 
 from peers import PEERS
 
@@ -59,12 +62,32 @@ def nothing() -> None:
     """The callback of the questions that ask what a callback costs."""
 
 
+class Chosen:
+    """What this process measures with."""
+
+    primitives: ModuleType = asyncio
+
+
+def primitives() -> ModuleType:
+    """Return the module whose sleep, gather, Queue and so on the peer in question uses.
+
+    meantime's loops use meantime's, all others asyncio's. `ask` and `use_primitives_of` choose; the
+    option --primitives overrules them, to tell what the loop gives from what they give.
+    """
+    return Chosen.primitives
+
+
+def use_primitives_of(peer: str, instead: str = "") -> None:
+    Chosen.primitives = importlib.import_module(instead or PEERS[peer].primitives)
+
+
 def command_line(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that every question has."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--loop", required=True, choices=PEERS, help="what to measure")
     parser.add_argument("--seconds", type=float, default=0.3, help="measured time")
     parser.add_argument("--warm-up", type=float, default=0.1, help="seconds before it")
+    parser.add_argument("--primitives", default="", help="the module to take sleep and so on from")
     return parser
 
 
@@ -103,16 +126,21 @@ def ask(
     measure: Callable[..., float],
     *,
     is_pinned: bool = True,
-    **numbers: int,
+    **settings: int | list[str],
 ) -> None:
     """Run a question that needs no network, and print its answer.
 
-    `measure(loop, laps, **numbers)` returns operations per second. Each of `numbers` becomes an
-    option of the command line, with its value as the default.
+    `measure(loop, laps, **settings)` returns operations per second. Each of `settings` becomes an
+    option of the command line: a number with that default, or one of several words, by default
+    the first.
     """
     parser = command_line(description)
-    for name, default in numbers.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=default)
+    for name, value in settings.items():
+        option = f"--{name.replace('_', '-')}"
+        if isinstance(value, list):
+            parser.add_argument(option, choices=value, default=value[0])
+        else:
+            parser.add_argument(option, type=int, default=value)
     parser.add_argument("--cost", action="store_true", help="per second of processor time")
     options = parser.parse_args()
     if not PEERS[options.loop].factory:
@@ -120,8 +148,9 @@ def ask(
     if is_pinned:
         pin_to_server_core()
     loop: AbstractEventLoop = PEERS[options.loop].new_loop()
+    use_primitives_of(options.loop, options.primitives)
     clock_s = process_time if options.cost else perf_counter
     laps = Laps(options.warm_up, options.seconds, clock_s)
-    per_second = measure(loop, laps, **{name: getattr(options, name) for name in numbers})
+    per_second = measure(loop, laps, **{name: getattr(options, name) for name in settings})
     loop.close()
     report(options.loop, per_second=per_second)

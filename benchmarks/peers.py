@@ -23,6 +23,8 @@ class Peer:
     colour: str = "black"
     patch: str = ""
     """``module:function`` that changes a loop after it is made; empty for most."""
+    primitives: str = "asyncio"
+    """The module whose sleep, gather, Queue and so on a program on this peer uses."""
 
     @property
     def modules(self) -> list[str]:
@@ -86,12 +88,14 @@ PEERS = {
             "meantime:new_event_loop",
             {"MEANTIME_BACKEND": "io_uring"},
             "#0051a2",
+            primitives="meantime",
         ),
         Peer(
             "meantime-epoll",
             "meantime:new_event_loop",
             {"MEANTIME_BACKEND": "epoll"},
             "#56b4e9",
+            primitives="meantime",
         ),
         Peer(C_SERVER, "", colour="black"),
     )

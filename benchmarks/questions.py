@@ -18,7 +18,7 @@ QUICK, USUAL, ALL = 0, 1, 2
 ASKED, NOT_ASKED, NOT_APPLICABLE = "asked", "-", "n/a"
 """Whether a peer is asked; if not, this stands in its cell."""
 
-GROUPS = ("callbacks", "echo", "tls", "processes", "pipes", "http", "databases")
+GROUPS = ("callbacks", "primitives", "echo", "tls", "processes", "pipes", "http", "databases")
 
 CLIENT_ROUNDS_MAX = 3
 """For the questions with the slowest runs, each of a second or with a database beside it."""
@@ -106,6 +106,34 @@ def in_process() -> Iterator[Question]:
             patched=NOT_APPLICABLE,
             group="callbacks",
         )
+
+
+def waits() -> Iterator[Question]:
+    """Questions about what programs wait with: meantime's own against asyncio's on other loops."""
+    rows = (
+        ("gather", "gather of 10,000 sleep(0)", "awaits/s", ("--of", "sleep_zero")),
+        ("gather", "gather of 10,000 sleep(1 ms)", "awaits/s", ("--of", "sleep_ms")),
+        ("task_group", "TaskGroup of 10,000 sleep(0)", "tasks/s", ()),
+        ("wait_for", "wait_for, ready", "waits/s", ("--when", "ready")),
+        ("wait_for", "wait_for, ready in a turn", "waits/s", ("--when", "soon")),
+        ("timeout", "timeout, ready", "waits/s", ("--when", "ready")),
+        ("timeout", "timeout, ready in a turn", "waits/s", ("--when", "soon")),
+        ("to_thread", "to_thread, round trip", "trips/s", ()),
+    )
+    for script, title, unit, arguments in rows:
+        key = f"{script}_{arguments[1]}" if arguments else script
+        run = Run(script, arguments)
+        yield Question(key, title, unit, run, patched=NOT_APPLICABLE, group="primitives")
+    yield Question(
+        "memory_sleep",
+        "memory of a task that sleeps",
+        "bytes",
+        Run("memory_sleep"),
+        figure="bytes",
+        more_is_better=False,
+        patched=NOT_APPLICABLE,
+        group="primitives",
+    )
 
 
 def latencies() -> Iterator[Question]:
@@ -350,6 +378,7 @@ def questions() -> list[Question]:
     """Return all questions, in the order in which they are asked and shown."""
     return [
         *in_process(),
+        *waits(),
         *latencies(),
         *tcp_echoes(),
         *other_echoes(),

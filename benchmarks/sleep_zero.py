@@ -1,18 +1,18 @@
-"""How many `await asyncio.sleep(0)` are done in a second, by one task or by many?"""
+"""How many `await sleep(0)` are done in a second, by one task or by many?"""
 
 from __future__ import annotations
 
 import asyncio
 from itertools import repeat
 
-from harness import Laps, ask
+from harness import Laps, ask, primitives
 
 SLEEPS = 10_000
 """In a lap, shared out among the tasks."""
 
 
 async def sleep_often(times: int) -> None:
-    sleep = asyncio.sleep
+    sleep = primitives().sleep
     for _ in repeat(None, times):
         await sleep(0)
 

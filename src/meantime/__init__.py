@@ -13,6 +13,18 @@ from meantime.errors import BackendError as BackendError
 from meantime.errors import FallbackWarning as FallbackWarning
 from meantime.loop import EventLoop as EventLoop
 from meantime.loop import backend as backend
+from meantime.primitives import TaskGroup as TaskGroup
+from meantime.primitives import Timeout as Timeout
+from meantime.primitives import as_completed as as_completed
+from meantime.primitives import gather as gather
+from meantime.primitives import run_coroutine_threadsafe as run_coroutine_threadsafe
+from meantime.primitives import shield as shield
+from meantime.primitives import sleep as sleep
+from meantime.primitives import timeout as timeout
+from meantime.primitives import timeout_at as timeout_at
+from meantime.primitives import to_thread as to_thread
+from meantime.primitives import wait as wait
+from meantime.primitives import wait_for as wait_for
 from meantime.runner import Runner as Runner
 from meantime.runner import install as install
 from meantime.runner import new_event_loop as new_event_loop
@@ -21,8 +33,12 @@ from meantime.runner import uninstall as uninstall
 
 if TYPE_CHECKING:
     # At run time the names of asyncio come by __getattr__, below. Type checkers read them here.
-    from asyncio import *  # type: ignore[assignment]  # noqa: F403
-    from asyncio import TaskGroup as TaskGroup  # which the list in typeshed lacks for 3.11
+    from asyncio import *  # type: ignore[assignment,no-redef]  # noqa: F403
+
+    # Again, as the last word: these take more than asyncio's.
+    from meantime.primitives import TaskGroup as TaskGroup
+    from meantime.primitives import as_completed as as_completed
+    from meantime.primitives import gather as gather
 
 __version__ = "0.1.0"
 

@@ -41,9 +41,15 @@ def test_it_passes_for_a_coroutine(fresh, sleep_of):
     assert str(inspect.signature(sleep_of)) == "(delay, result=None)"
 
 
-def test_it_is_not_iterable(fresh):
-    with pytest.raises(TypeError):
-        iter(fresh)
+def test_an_await_written_in_python_can_yield_from_it(any_loop, sleep_of):
+    class Awaitable:
+        def __await__(self):
+            return (yield from sleep_of(0, "slept").__await__())
+
+    async def main():
+        return await Awaitable()
+
+    assert any_loop.run_until_complete(main()) == "slept"
 
 
 def test_its_state_can_be_asked(fresh):

@@ -213,6 +213,10 @@ cdef class Coroutine:
     def __await__(self):
         return self
 
+    def __iter__(self):
+        # What __await__ returns must be fit for `yield from`, in an __await__ written in Python.
+        return self
+
     def __next__(self):
         return self.send(None)
 

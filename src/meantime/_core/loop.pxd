@@ -40,6 +40,7 @@ cdef class Loop(Scheduler):
     # How it was asked to be.
     cdef object task_factory
     cdef bint has_own_time        # a subclass or the instance has its own time()
+    cdef bint is_plain            # none of the methods that schedule is replaced in that way
     cdef public double slow_callback_duration
     cdef list observers
     cdef bint observed            # debug mode, or somebody observes

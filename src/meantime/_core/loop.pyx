@@ -108,7 +108,7 @@ cdef class Loop(Scheduler):
                 f"Use seconds from 0 to {SPIN_S_MAX}."
             )
         wakeup = Wakeup()
-        self._look_for_own_time()
+        self._look_for_own_methods()
         poller.watch(wakeup, wakeup.event_fd, POLLIN, EDGE)
         self.own_context = contextvars.Context()
         self.spin_ns = <int64_t>(spin_s * 1e9)
@@ -125,7 +125,7 @@ cdef class Loop(Scheduler):
     def _run(self):
         """Run until `stop` is called, or a callback raises SystemExit or KeyboardInterrupt."""
         self.check_may_run()
-        self._look_for_own_time()
+        self._look_for_own_methods()
         self._thread_id = PyThread_get_thread_ident()
         _set_running_loop(self)
         try:
@@ -144,7 +144,7 @@ cdef class Loop(Scheduler):
                 _set_running_loop(None)
         return None
 
-    def _look_for_own_time(self):
+    def _look_for_own_methods(self):
         self.has_own_time = (
             type(self).time is not Loop.time or "time" in getattr(self, "__dict__", ())
         )

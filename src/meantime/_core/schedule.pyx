@@ -28,11 +28,17 @@ from meantime._core.timers cimport TimerHandle
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
+    int PyObject_GenericSetAttr(object owner, object name, object value) except -1
 
 # asyncio looks its classes up when it makes one, so those who replace them there mean us as well.
 cdef object futures = asyncio.futures
 cdef object tasks = asyncio.tasks
 cdef str CONTEXT = "context"
+
+# The methods that primitives go round, to speak to the core, where nobody has replaced them.
+cdef frozenset GONE_ROUND = frozenset([
+    "call_soon", "call_soon_threadsafe", "call_later", "call_at", "create_future", "create_task",
+])
 
 # From Python 3.14 on another thread may cancel what it has scheduled, and trust the answer.
 cdef bint HANDLES_ARE_LOCKED = hasattr(asyncio.events, "_ThreadSafeHandle")
@@ -43,6 +49,19 @@ cdef bint FACTORY_TAKES_NAME = sys.version_info >= (3, 14)
 
 cdef class SchedulingLoop(Loop):
     """Adds callbacks, futures and tasks to the loop."""
+
+    def __setattr__(self, name, value):
+        if name in GONE_ROUND:
+            self.is_plain = False
+        elif name == "time":
+            self.has_own_time = True
+        PyObject_GenericSetAttr(self, name, value)
+
+    def _look_for_own_methods(self):
+        Loop._look_for_own_methods(self)
+        kind = type(self)
+        self.is_plain = GONE_ROUND.isdisjoint(getattr(self, "__dict__", ())) and all(
+            [getattr(kind, name) is getattr(SchedulingLoop, name) for name in GONE_ROUND])
 
     cdef int fill(self, Handle handle, str method, PyObject *callback, PyObject **arguments,
                   Py_ssize_t count, PyObject *context) except -1:

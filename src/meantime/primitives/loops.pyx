@@ -1,0 +1,158 @@
+"""What the primitives ask of an event loop: of ours directly, of another by its methods.
+
+A loop of ours is spoken to directly while it is not in debug mode and none of its methods that
+schedule is replaced: then nobody can tell the difference.
+"""
+import asyncio
+import sys
+
+from meantime._core.coroutine cimport Coroutine
+from meantime._core.ready cimport Handle
+from meantime._core.schedule cimport SchedulingLoop
+from meantime._core.timers cimport TimerHandle
+
+cdef extern from "Python.h":
+    object PyObject_Call(object function, tuple arguments, dict keywords)
+    bint PyCoro_CheckExact(object candidate) noexcept
+
+# asyncio looks its classes up when it makes one, so those who replace them there mean us as well.
+cdef object futures = asyncio.futures
+cdef object tasks = asyncio.tasks
+cdef object get_running_loop = asyncio.events.get_running_loop
+cdef object get_event_loop = asyncio.events.get_event_loop
+cdef object isfuture = asyncio.isfuture
+cdef object iscoroutine = asyncio.coroutines.iscoroutine
+cdef type Future = asyncio.Future
+cdef type Task = asyncio.Task
+cdef tuple NOTHING = ()
+cdef dict TO_LOOP = {"loop": None}
+
+TRACKS_AWAITERS = sys.version_info >= (3, 14)
+cdef object _add_awaiter = getattr(asyncio.futures, "future_add_to_awaited_by", None)
+cdef object _discard_awaiter = getattr(asyncio.futures, "future_discard_from_awaited_by", None)
+
+# From Python 3.12 on it is compiled.
+cdef bint HAS_FAST_CURRENT_TASK = sys.version_info >= (3, 12)
+cdef object _current_task = asyncio.tasks.current_task
+cdef object _current_tasks = getattr(asyncio.tasks, "_current_tasks", None)
+
+
+cdef SchedulingLoop own_loop(object loop):
+    if isinstance(loop, SchedulingLoop):
+        if (<SchedulingLoop>loop).is_plain and not (<SchedulingLoop>loop).debug:
+            return <SchedulingLoop>loop
+    return None
+
+
+cdef object running_loop():
+    return get_running_loop()
+
+
+cdef object current_task(object loop):
+    if HAS_FAST_CURRENT_TASK:
+        return _current_task(loop)
+    return _current_tasks.get(loop)
+
+
+cdef double now_s(object loop) except? -1.0:
+    cdef SchedulingLoop own = own_loop(loop)
+    return own.now_s() if own is not None else <double>loop.time()
+
+
+cdef object call_with_loop(object kind, tuple arguments, object loop):
+    """Make a future or task. The dict is used again: what it holds is read before it can change."""
+    TO_LOOP["loop"] = loop
+    try:
+        return PyObject_Call(kind, arguments, TO_LOOP)
+    finally:
+        TO_LOOP["loop"] = None
+
+
+cdef object new_future(object loop):
+    cdef SchedulingLoop own = own_loop(loop)
+    if own is None:
+        return loop.create_future()
+    return call_with_loop(futures.Future, NOTHING, loop)
+
+
+cdef object new_task(object loop, object coroutine):
+    cdef SchedulingLoop own = own_loop(loop)
+    if own is None or own.task_factory is not None or own.closed:
+        return loop.create_task(coroutine)
+    return call_with_loop(tasks.Task, (coroutine,), loop)
+
+
+cdef bint is_plain_future(object future) noexcept:
+    return type(future) is Task or type(future) is Future
+
+
+cdef bint is_coroutine(object candidate):
+    return (
+        PyCoro_CheckExact(candidate) or isinstance(candidate, Coroutine) or iscoroutine(candidate)
+    )
+
+
+cdef object ensure_future(object awaitable, object loop):
+    if is_plain_future(awaitable) or not is_coroutine(awaitable) or isfuture(awaitable):
+        if loop is not None and is_plain_future(awaitable) and loop_of(awaitable) is loop:
+            return awaitable
+        return tasks.ensure_future(awaitable, loop=loop)
+    if loop is None:
+        loop = get_event_loop()
+    try:
+        return new_task(loop, awaitable)
+    except RuntimeError:
+        awaitable.close()
+        raise
+
+
+cdef object loop_of(object future):
+    try:
+        get_loop = future.get_loop
+    except AttributeError:
+        return future._loop
+    return get_loop()
+
+
+cdef int add_awaiter(object future, object task) except -1:
+    if TRACKS_AWAITERS:
+        _add_awaiter(future, task)
+    return 0
+
+
+cdef int discard_awaiter(object future, object task) except -1:
+    if TRACKS_AWAITERS:
+        _discard_awaiter(future, task)
+    return 0
+
+
+cdef int start_timer(SchedulingLoop loop, TimerHandle timer, double when_s) except -1:
+    loop.check_open()
+    timer.loop = loop
+    timer.context = loop.own_context
+    loop.timers.push(timer, when_s)
+    return 0
+
+
+cdef int start_soon(SchedulingLoop loop, Handle handle) except -1:
+    loop.check_open()
+    handle.loop = loop
+    handle.context = loop.own_context
+    loop.ready.push(handle)
+    return 0
+
+
+cdef int cancel_handle(object handle) except -1:
+    cdef TimerHandle timer
+    if not isinstance(handle, TimerHandle) or (<TimerHandle>handle).loop.debug:
+        handle.cancel()
+        return 0
+    timer = <TimerHandle>handle
+    if timer.is_cancelled:
+        return 0
+    timer.is_cancelled = True
+    timer.arg_count = 0
+    timer.callback = timer.arg0 = timer.arg1 = timer.arg2 = None
+    if timer.scheduled:
+        timer.loop.timer_was_cancelled()
+    return 0
