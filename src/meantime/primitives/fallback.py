@@ -14,7 +14,7 @@ from asyncio import wait as wait
 from asyncio import wait_for as wait_for
 from typing import Any
 
-from meantime.primitives import limits
+from meantime.primitives import limits, slots
 
 
 def gather(
@@ -48,7 +48,7 @@ class TaskGroup(asyncio.TaskGroup):
 
     def __init__(self, *, limit: int | None = None) -> None:
         super().__init__()
-        self._slots = limits.Slots(limit) if limit is not None else None
+        self._slots = slots.Slots(limit) if limit is not None else None
 
     def create_task(self, coro: Any, **kwargs: Any) -> asyncio.Task[Any]:
         """Run a coroutine as a task of this group; where there is a limit, in its turn.
@@ -71,4 +71,4 @@ class TaskGroup(asyncio.TaskGroup):
 
     async def create_tasks(self, aws: limits.Source) -> None:
         """Create a task for each coroutine of an iterable or async iterable, as there is room."""
-        await limits.create_tasks(self, aws, self._slots)
+        await slots.create_tasks(self, aws, self._slots)

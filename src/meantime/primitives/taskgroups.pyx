@@ -6,7 +6,7 @@ import sys
 cimport cython
 
 from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
-from meantime.primitives import limits
+from meantime.primitives import slots
 from meantime.primitives.loops cimport (
     add_awaiter,
     current_task,
@@ -132,7 +132,7 @@ cdef class TaskGroup:
         self.errors = []
 
     def __init__(self, *, limit=None):
-        self.slots = limits.Slots(limit) if limit is not None else None
+        self.slots = slots.Slots(limit) if limit is not None else None
 
     def __repr__(self):
         parts = [""]
@@ -237,7 +237,7 @@ cdef class TaskGroup:
         than that many exist at a time. Returns when the last one has begun. Cancelling this begins
         no more of them.
         """
-        return limits.create_tasks(self, aws, self.slots)
+        return slots.create_tasks(self, aws, self.slots)
 
     cdef int enter(self) except -1:
         if self.entered:
