@@ -65,7 +65,7 @@ static PyObject *coroutine_iternext(PyObject *self)
 /* ---- memory: what has ended is kept for the next one of the same size */
 
 #define KEPT_SIZES 32
-#define KEPT_MAX 512
+#define KEPT_MAX 8192
 
 static struct {
     PyObject *first;
@@ -123,6 +123,17 @@ static inline void set_coroutine_slots(PyTypeObject *type, sendfunc send)
     type->tp_free = coroutine_free;
 }
 
+/* The counterpart of take_exception. */
+static inline void put_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(Py_NewRef(exception));
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(exception)), Py_NewRef(exception),
+                  PyException_GetTraceback(exception));
+#endif
+}
+
 /* ---- awaiting something else */
 
 /* Return the iterator of an awaitable, as `await` would; a new reference. */
@@ -133,7 +144,12 @@ static inline PyObject *iterator_of(PyObject *awaitable)
     if (PyCoro_CheckExact(awaitable))
         return Py_NewRef(awaitable);
     if (PyGen_CheckExact(awaitable)) {
+        /* One by types.coroutine is awaited as it is. */
+#if PY_VERSION_HEX >= 0x030C0000
         PyCodeObject *code = PyGen_GetCode((PyGenObject *)awaitable);
+#else
+        PyCodeObject *code = (PyCodeObject *)Py_NewRef(((PyGenObject *)awaitable)->gi_code);
+#endif
         int is_coroutine = code->co_flags & CO_ITERABLE_COROUTINE;
         Py_DECREF(code);
         if (is_coroutine)

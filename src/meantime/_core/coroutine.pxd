@@ -33,7 +33,7 @@ cdef class Coroutine:
     cdef int step(self, object sent, PyObject **result) except -1
     cdef int proceed(self, object awaitable, PyObject **result) except -1
     cdef int thrown(self, object exception, PyObject **result) except -1
-    cdef int end_by(self, object error) except -1
+    cdef int end_by_error(self) except -1
     cdef object drive(self, object sent, PyObject **result)
     cdef object fail_handling(self, object exception)
     cdef object throw_into_awaited(self, object exception, PyObject **result)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from meantime._core.loop import Loop
 from meantime._core.sockets import CoreLoop
+from meantime._core.taskset import quicken_all_tasks
 from meantime.loop.choice import open_poller, wanted_spin_s
 from meantime.loop.connect import Connecting
 from meantime.loop.datagrams import Datagrams
@@ -80,6 +81,7 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
         except BaseException:
             poller.close()
             raise
+        quicken_all_tasks()
         self.set_debug(is_debug_asked())
         self._set_up_signals()
         self._set_up_generators()
