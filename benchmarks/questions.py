@@ -119,21 +119,33 @@ def waits() -> Iterator[Question]:
         ("timeout", "timeout, ready", "waits/s", ("--when", "ready")),
         ("timeout", "timeout, ready in a turn", "waits/s", ("--when", "soon")),
         ("to_thread", "to_thread, round trip", "trips/s", ()),
+        ("queues", "queue, ping-pong", "trips/s", ("--how", "ping_pong")),
+        ("queues", "queue, bounded", "items/s", ("--how", "bounded")),
+        ("locks", "lock, contended", "turns/s", ("--how", "contended")),
+        ("locks", "lock, free", "turns/s", ("--how", "free")),
+        ("locks", "semaphore", "turns/s", ("--how", "semaphore")),
+        ("locks", "event, wakeups", "wakeups/s", ("--how", "event")),
     )
     for script, title, unit, arguments in rows:
         key = f"{script}_{arguments[1]}" if arguments else script
         run = Run(script, arguments)
         yield Question(key, title, unit, run, patched=NOT_APPLICABLE, group="primitives")
-    yield Question(
-        "memory_sleep",
-        "memory of a task that sleeps",
-        "bytes",
-        Run("memory_sleep"),
-        figure="bytes",
-        more_is_better=False,
-        patched=NOT_APPLICABLE,
-        group="primitives",
+    memories = (
+        ("memory_sleep", "memory of a task that sleeps", ()),
+        ("memory_getter", "memory of a task that waits at a queue of its own", ("--at", "own")),
+        ("memory_getter", "memory of a task in the line of a queue", ("--at", "one")),
     )
+    for script, title, arguments in memories:
+        yield Question(
+            f"{script}_{arguments[1]}" if arguments else script,
+            title,
+            "bytes",
+            Run(script, arguments),
+            figure="bytes",
+            more_is_better=False,
+            patched=NOT_APPLICABLE,
+            group="primitives",
+        )
 
 
 def latencies() -> Iterator[Question]:

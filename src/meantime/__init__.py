@@ -13,6 +13,16 @@ from meantime.errors import BackendError as BackendError
 from meantime.errors import FallbackWarning as FallbackWarning
 from meantime.loop import EventLoop as EventLoop
 from meantime.loop import backend as backend
+from meantime.primitives import Barrier as Barrier
+from meantime.primitives import BoundedSemaphore as BoundedSemaphore
+from meantime.primitives import Condition as Condition
+from meantime.primitives import Event as Event
+from meantime.primitives import LifoQueue as LifoQueue
+from meantime.primitives import Lock as Lock
+from meantime.primitives import PriorityQueue as PriorityQueue
+from meantime.primitives import Queue as Queue
+from meantime.primitives import QueueShutDown as QueueShutDown
+from meantime.primitives import Semaphore as Semaphore
 from meantime.primitives import TaskGroup as TaskGroup
 from meantime.primitives import Timeout as Timeout
 from meantime.primitives import as_completed as as_completed

@@ -6,6 +6,16 @@ Each is used as its namesake in asyncio is, and works on any event loop.
 from __future__ import annotations
 
 __all__ = [
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
+    "LifoQueue",
+    "Lock",
+    "PriorityQueue",
+    "Queue",
+    "QueueShutDown",
+    "Semaphore",
     "TaskGroup",
     "Timeout",
     "as_completed",
@@ -20,9 +30,15 @@ __all__ = [
     "wait_for",
 ]
 
+from meantime.primitives.shutdown import QueueShutDown
+
 try:
     from meantime.primitives.completing import as_completed
+    from meantime.primitives.conditions import Barrier, Condition
     from meantime.primitives.gathering import gather
+    from meantime.primitives.locks import Event, Lock
+    from meantime.primitives.queues import LifoQueue, PriorityQueue, Queue
+    from meantime.primitives.semaphores import BoundedSemaphore, Semaphore
     from meantime.primitives.sleeping import sleep
     from meantime.primitives.taskgroups import TaskGroup
     from meantime.primitives.threads import run_coroutine_threadsafe, to_thread
@@ -31,6 +47,18 @@ try:
 except ImportError as error:
     if not (error.name or "").startswith(("meantime._core", "meantime.primitives")):
         raise
+    from asyncio import (  # type: ignore[assignment]
+        Barrier,
+        BoundedSemaphore,
+        Condition,
+        Event,
+        LifoQueue,
+        Lock,
+        PriorityQueue,
+        Queue,
+        Semaphore,
+    )
+
     from meantime.primitives.fallback import (  # type: ignore[assignment,no-redef]
         TaskGroup,
         Timeout,
