@@ -41,6 +41,19 @@ from meantime.runner import new_event_loop as new_event_loop
 from meantime.runner import run as run
 from meantime.runner import uninstall as uninstall
 
+try:
+    from meantime.primitives.streams import StreamReader as StreamReader
+    from meantime.primitives.streams import StreamReaderProtocol as StreamReaderProtocol
+    from meantime.primitives.streams import StreamWriter as StreamWriter
+    from meantime.primitives.streams import open_connection as open_connection
+    from meantime.primitives.streams import open_unix_connection as open_unix_connection
+    from meantime.primitives.streams import start_server as start_server
+    from meantime.primitives.streams import start_unix_server as start_unix_server
+except ImportError as error:
+    # Where there is no core, asyncio's own come by __getattr__.
+    if not (error.name or "").startswith("meantime._core"):
+        raise
+
 if TYPE_CHECKING:
     # At run time the names of asyncio come by __getattr__, below. Type checkers read them here.
     from asyncio import *  # type: ignore[assignment,no-redef]  # noqa: F403

@@ -2,9 +2,11 @@ from libc.stdint cimport uint64_t
 
 from meantime._core.endpoint cimport Endpoint
 from meantime._core.sending cimport SendingEndpoint
+from meantime._core.stream_protocol cimport StreamProtocol
 
 cdef class ReadPipeTransport(Endpoint):
     cdef object on_data           # protocol.data_received
+    cdef StreamProtocol receiver  # who is given data by a call in C, or None
     cdef int own_fd               # a copy of the descriptor, where somebody else watches it; or -1
     cdef bint paused              # by pause_reading
     cdef bint is_stream           # bytes without borders: what is large goes into its own object
@@ -14,7 +16,7 @@ cdef class ReadPipeTransport(Endpoint):
 
     cdef int watch_input(self) except -1
     cdef object receive(self, Py_ssize_t *count, Py_ssize_t *room)
-    cdef int told_data(self, object data) except -1
+    cdef int told_data(self, bytes data) except -1
     cdef int end_of_stream(self) except -1
     cdef int read_failed(self) except -1
 

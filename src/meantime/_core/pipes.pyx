@@ -63,6 +63,7 @@ from meantime._core.kernel cimport (
 from meantime._core.loop cimport SCRATCH_BYTES, Loop
 from meantime._core.poller.contract cimport EDGE, LEVEL, ONCE, Trigger, Watcher
 from meantime._core.sending cimport SendingEndpoint
+from meantime._core.stream_protocol cimport StreamProtocol, direct_receiver
 
 cdef extern from "Python.h":
     object PyContext_CopyCurrent()
@@ -196,6 +197,7 @@ cdef class ReadPipeTransport(Endpoint):
     cdef int use_protocol(self, object protocol) except -1:
         self.protocol = protocol
         self.on_data = getattr(protocol, "data_received", protocol)
+        self.receiver = direct_receiver(protocol)
         return 0
 
     cdef int made(self) except -1:
@@ -271,9 +273,11 @@ cdef class ReadPipeTransport(Endpoint):
             set_errno(error_number)
         return own(data)
 
-    cdef int told_data(self, object data) except -1:
+    cdef int told_data(self, bytes data) except -1:
+        cdef StreamProtocol receiver = self.receiver
         try:
-            call_in_context(self.context, self.on_data, 1, data, None)
+            if receiver is None or not receiver.take(data):
+                call_in_context(self.context, self.on_data, 1, data, None)
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:

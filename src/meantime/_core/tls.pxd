@@ -1,3 +1,4 @@
+from meantime._core.stream_protocol cimport StreamProtocol
 from meantime._core.tls_endpoint cimport TlsEndpoint
 
 cdef class TlsTransport(TlsEndpoint):
@@ -7,6 +8,7 @@ cdef class TlsTransport(TlsEndpoint):
     cdef bytes early              # what arrived for TLS before there was TLS
 
     cdef object on_data           # protocol.data_received, or None for a BufferedProtocol
+    cdef StreamProtocol receiver  # who is given data by a call in C, or None
     cdef object on_get_buffer
     cdef object on_buffer_updated
 
@@ -24,7 +26,7 @@ cdef class TlsTransport(TlsEndpoint):
     cdef int read_records(self) except -1
     cdef int read_data(self) except? -2
     cdef int read_large(self, const char *first, Py_ssize_t size) except? -2
-    cdef int deliver(self, object data) except -1
+    cdef int deliver(self, bytes data) except -1
     cdef int read_into_buffer(self) except? -2
     cdef int buffer_filled(self, Py_ssize_t size) except -1
     cdef int input_ended(self) except -1

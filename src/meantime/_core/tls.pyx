@@ -22,6 +22,7 @@ from libc.string cimport memcpy
 from meantime._core.calls cimport call_in_context
 from meantime._core.endpoint cimport CLOSED, DRAINING, OPEN, OPENING
 from meantime._core.loop cimport Loop
+from meantime._core.stream_protocol cimport StreamProtocol, direct_receiver
 from meantime._core.tls_endpoint cimport TlsEndpoint
 from meantime._core.tls_engine cimport NOTHING_YET, engine_for
 from meantime._core.transport cimport StreamTransport
@@ -108,12 +109,13 @@ cdef class TlsTransport(TlsEndpoint):
 
     cdef int use_protocol(self, object protocol) except -1:
         self.protocol = protocol
-        self.on_data = self.on_get_buffer = self.on_buffer_updated = None
+        self.on_data = self.on_get_buffer = self.on_buffer_updated = self.receiver = None
         if isinstance(protocol, BufferedProtocol):
             self.on_get_buffer = protocol.get_buffer
             self.on_buffer_updated = protocol.buffer_updated
         else:
             self.on_data = getattr(protocol, "data_received", protocol)
+            self.receiver = direct_receiver(protocol)
         return 0
 
     # ---- what the transport beneath tells
@@ -382,9 +384,11 @@ cdef class TlsTransport(TlsEndpoint):
                 self.deliver(plain)
         return min(count, 1)
 
-    cdef int deliver(self, object data) except -1:
+    cdef int deliver(self, bytes data) except -1:
+        cdef StreamProtocol receiver = self.receiver
         try:
-            call_in_context(self.context, self.on_data, 1, data, None)
+            if receiver is None or not receiver.take(data):
+                call_in_context(self.context, self.on_data, 1, data, None)
         except BaseException as error:
             self.protocol_failed(error, "Fatal error: protocol.data_received() call failed.")
         return 0

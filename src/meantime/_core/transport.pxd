@@ -2,9 +2,11 @@ from meantime._core.endpoint cimport Endpoint
 from meantime._core.kernel cimport sockaddr, socklen_t
 from meantime._core.loop cimport Loop
 from meantime._core.filesending cimport FileSendingEndpoint
+from meantime._core.stream_protocol cimport StreamProtocol
 
 cdef class StreamTransport(FileSendingEndpoint):
     cdef object on_data           # protocol.data_received, or None for a BufferedProtocol
+    cdef StreamProtocol receiver  # who is given data by a call in C, or None
     cdef object on_get_buffer
     cdef object on_buffer_updated
     cdef Endpoint layer           # the TLS transport above, which is the protocol then
@@ -17,6 +19,7 @@ cdef class StreamTransport(FileSendingEndpoint):
 
     cdef int read_corked(self) except -1
     cdef int read_data(self) except -1
+    cdef int deliver(self, bytes data) except -1
     cdef int read_into_buffer(self) except -1
     cdef int read_for_layer(self) except -1
     cdef Py_ssize_t receive(self, void *buffer, Py_ssize_t size) noexcept

@@ -40,6 +40,7 @@ from meantime._core.kernel cimport (
     socklen_t,
 )
 from meantime._core.loop cimport SCRATCH_BYTES, Loop
+from meantime._core.stream_protocol cimport StreamProtocol, direct_receiver
 
 cdef extern from "Python.h":
     int _PyBytes_Resize(PyObject **data, Py_ssize_t size) except -1
@@ -93,6 +94,7 @@ cdef class StreamTransport(FileSendingEndpoint):
     cdef int use_protocol(self, object protocol) except -1:
         self.protocol = protocol
         self.on_data = self.on_get_buffer = self.on_buffer_updated = self.layer = None
+        self.receiver = None
         if isinstance(protocol, Endpoint):
             self.layer = protocol
         elif isinstance(protocol, BufferedProtocol):
@@ -101,6 +103,7 @@ cdef class StreamTransport(FileSendingEndpoint):
         else:
             # An asyncio.Protocol; what lacks the method fails when data comes, as in asyncio.
             self.on_data = getattr(protocol, "data_received", protocol)
+            self.receiver = direct_receiver(protocol)
         return 0
 
     cdef int on_ready(self, unsigned events) except -1:
@@ -173,7 +176,7 @@ cdef class StreamTransport(FileSendingEndpoint):
                 return self.received(count, room)
             self.is_large = count >= LARGE_BYTES_MIN
             try:
-                call_in_context(self.context, self.on_data, 1, data, None)
+                self.deliver(data)
             except BaseException as error:
                 self.protocol_failed(error, "Fatal error: protocol.data_received() call failed.")
             if not self.received(count, room):
@@ -181,6 +184,12 @@ cdef class StreamTransport(FileSendingEndpoint):
             if self.on_data is None:
                 break
         return self.read_later()
+
+    cdef int deliver(self, bytes data) except -1:
+        cdef StreamProtocol receiver = self.receiver
+        if receiver is None or not receiver.take(data):
+            call_in_context(self.context, self.on_data, 1, data, None)
+        return 0
 
     cdef Py_ssize_t receive(self, void *buffer, Py_ssize_t size) noexcept:
         """Receive, as recv(2) does."""

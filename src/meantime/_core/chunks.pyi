@@ -1,0 +1,6 @@
+from typing import final
+
+@final
+class Chunks:
+    @property
+    def size(self) -> int: ...

@@ -1,0 +1,36 @@
+from asyncio import AbstractEventLoop, Future
+from collections import deque
+from typing import Any
+
+class StreamProtocol:
+    _loop: AbstractEventLoop
+    _transport: Any
+    _stream_reader_wr: Any
+    _strong_reader: Any
+    _client_connected_cb: Any
+    _task: Any
+    _stream_writer: Any
+    _source_traceback: Any
+    _over_ssl: bool
+    _reject_connection: bool
+    _paused: bool
+    _connection_lost: bool
+    _closed: Future[None]
+    def __init__(
+        self,
+        stream_reader: Any,
+        client_connected_cb: Any = None,
+        loop: AbstractEventLoop | None = None,
+    ) -> None: ...
+    @property
+    def _stream_reader(self) -> Any: ...
+    @property
+    def _drain_waiters(self) -> deque[Future[None]]: ...
+    def data_received(self, data: bytes) -> None: ...
+    def eof_received(self) -> bool: ...
+    def connection_lost(self, exc: BaseException | None) -> None: ...
+    def pause_writing(self) -> None: ...
+    def resume_writing(self) -> None: ...
+    async def _drain_helper(self) -> None: ...
+    def _get_close_waiter(self, stream: Any) -> Future[None]: ...
+    def __del__(self) -> None: ...
