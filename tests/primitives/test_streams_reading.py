@@ -357,3 +357,41 @@ def test_a_method_may_be_put_in_the_place_of_another(any_loop, reader):
 
     reader.readuntil = one_line
     assert any_loop.run_until_complete(reader.readline()) == b"put in its place"
+
+
+# --- The futures that are used again --------------------------------------------------------------
+
+
+def test_a_future_that_somebody_has_is_not_used_again(any_loop, reader):
+    """Whoever kept it would see it pending once more."""
+    kept = []
+    for _ in range(6):
+        reading = any_loop.create_task(reader.read(1))
+        turn(any_loop)
+        kept.append(reader._waiter)
+        reader.feed_data(b"x")
+        assert any_loop.run_until_complete(reading) == b"x"
+
+    assert len({id(future) for future in kept}) == 6
+    assert all(future.done() for future in kept)
+
+
+def test_a_future_is_used_again_for_the_loop_that_the_reader_has(any_loop, reader):
+    async def read(count):
+        for _ in range(count):
+            any_loop.call_soon(reader.feed_data, b"x")
+            assert await reader.read(10) == b"x"
+            yield reader._loop
+
+    async def read_all(count):
+        return [loop async for loop in read(count)]
+
+    assert any_loop.run_until_complete(read_all(5)) == [any_loop] * 5
+    other = asyncio.SelectorEventLoop()
+    reader._loop = other
+    reading = other.create_task(reader.read(1))
+    turn(other)
+    assert reader._waiter.get_loop() is other
+    reader.feed_data(b"y")
+    assert other.run_until_complete(reading) == b"y"
+    other.close()

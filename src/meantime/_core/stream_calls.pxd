@@ -10,6 +10,7 @@ cdef class ReaderCall(Coroutine):
     cdef int raise_if_failed(self) except -1
     cdef object attempt(self)
     cdef object wait(self, str function)
+    cdef int go_on(self) except -1
     cdef int stop_waiting(self) except -1
 
 cdef class CountedCall(ReaderCall):

@@ -23,8 +23,14 @@ cdef class ReaderCall(Coroutine):
         return self.attempt()
 
     cdef object resume(self, object value):
-        self.stop_waiting()
+        self.go_on()
         return self.attempt()
+
+    cdef int go_on(self) except -1:
+        """The data that we waited for is there."""
+        waiter = self.waiter
+        self.stop_waiting()
+        return self.reader.waited_for(waiter)
 
     cdef object fail(self, object exception):
         self.stop_waiting()
@@ -84,7 +90,7 @@ cdef class Read(CountedCall):
         if self.waiter is None:
             # What `read_to_end` gave.
             return self.finish(value)
-        self.stop_waiting()
+        self.go_on()
         return self.attempt()
 
     cdef object attempt(self):

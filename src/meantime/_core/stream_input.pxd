@@ -7,13 +7,16 @@ cdef class StreamInput:
     cdef Chunks chunks
     cdef bytearray lent           # what `_buffer` gave out; while it is set, it holds the bytes
 
-    cdef public object _loop
+    cdef object loop
     cdef public object _transport
     cdef public object _exception
     cdef public object _waiter    # a future of whoever waits for data
     cdef public object _source_traceback
     cdef public bint _eof
     cdef public bint _paused      # the transport was paused
+    cdef object spent             # the last future that somebody waited for,
+    cdef object spare             # and the one before
+    cdef dict with_loop           # the keyword arguments of a future
     cdef bint is_own_class        # no subclass: nobody overrides `feed_data`
     cdef bint is_plain            # a subclass, if any, leaves alone what the methods are made of
 
@@ -29,6 +32,8 @@ cdef class StreamInput:
     cdef int put_back(self, bytes data) except -1
     cdef int feed(self, bytes data) except -1
     cdef object new_waiter(self, str function)
+    cdef object fresh_future(self)
+    cdef int waited_for(self, object waiter) except -1
     cdef int wake(self) except -1
     cdef int pause_transport(self) except -1
     cdef int resume_transport(self) except -1

@@ -7,6 +7,7 @@ calls the protocol, and that `feed_data`.
 is empty, tests compare it. Here it is made when somebody asks, and lent: as long as somebody has
 it, changes on either side are seen on the other.
 """
+import asyncio
 import sys
 from asyncio import events
 
@@ -19,13 +20,21 @@ cdef extern from *:
     """
     #define drop_attributes(self) Py_CLEAR((self)->__dict__)
     #define has_none(self) ((self)->__dict__ == NULL)
+    #define is_only_ours(self) (Py_REFCNT((self)->spare) == 1)
+    #define begin_again(future, arguments, keywords) \\
+        (Py_TYPE(future)->tp_init(future, arguments, keywords))
     #define is_still_lent(self) (Py_REFCNT((self)->lent) > 1)
     """
     void drop_attributes(StreamInput self)
+    bint is_only_ours(StreamInput self) noexcept
+    int begin_again(object future, tuple arguments, dict keywords) except -1
     bint has_none(StreamInput self) noexcept
     bint is_still_lent(StreamInput self) noexcept
 
 DEFAULT_LIMIT = 64 * 1024
+
+cdef type Future = asyncio.Future
+cdef tuple NOTHING = ()
 
 
 cdef object loop_for(object given):
@@ -131,8 +140,30 @@ cdef class StreamInput:
         if self._paused:
             # Otherwise it would wait for itself, when it wants more than the limit.
             self.resume_transport()
-        self._waiter = self._loop.create_future()
+        self._waiter = self.fresh_future()
         return self._waiter
+
+    cdef object fresh_future(self):
+        """Return a pending future: a used one if nobody else has it any more.
+
+        To make one is the most expensive part of a short read. The one before the last is taken,
+        because the handle that woke us has the last one still.
+        """
+        if self.spare is None or not is_only_ours(self):
+            return self.loop.create_future()
+        future = self.spare
+        self.spare = None
+        if self.with_loop is None:
+            self.with_loop = {"loop": self.loop}
+        begin_again(future, NOTHING, self.with_loop)
+        return future
+
+    cdef int waited_for(self, object waiter) except -1:
+        """Keep a future that is done."""
+        if type(waiter) is Future:
+            self.spare = self.spent
+            self.spent = waiter
+        return 0
 
     cdef int wake(self) except -1:
         waiter = self._waiter
@@ -218,6 +249,15 @@ cdef class StreamInput:
     def _buffer(self, data):
         self.lent = data if type(data) is bytearray else bytearray(data)
         self.chunks.drop_all()
+
+    @property
+    def _loop(self):
+        return self.loop
+
+    @_loop.setter
+    def _loop(self, loop):
+        self.loop = loop
+        self.spare = self.spent = self.with_loop = None
 
     @property
     def _limit(self):

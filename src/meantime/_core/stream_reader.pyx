@@ -49,10 +49,10 @@ cdef class StreamReader(StreamInput):
             raise ValueError(
                 f"Limit cannot be <= 0, and is {limit!r}. Leave it out for 64 KiB.")
         self._limit = limit
-        self._loop = loop_for(loop)
+        self.loop = loop_for(loop)
         self.is_own_class = type(self) is StreamReader
         self.is_plain = self.is_own_class or self.inherits_all()
-        if self._loop.get_debug():
+        if self.loop.get_debug():
             self._source_traceback = format_helpers.extract_stack(sys._getframe(0))
 
     @property
