@@ -1,7 +1,8 @@
 """How many messages a second does a TCP echo server answer?
 
-`--style protocol` serves with an `asyncio.Protocol`, `buffered` with a `BufferedProtocol`, and
-`streams` with a `StreamReader` and a `StreamWriter`.
+`--style protocol` serves with an `asyncio.Protocol`, `buffered` with a `BufferedProtocol`,
+`streams` with a `StreamReader` and a `StreamWriter`, and `lines` with these too, but line by line:
+a message is then made of lines of `--line` bytes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 from asyncio import AbstractEventLoop
 from contextlib import suppress
 
+from harness import primitives
 from network import BACKLOG, Echo, Server, ask_network, network_command_line, tcp_words
 
 READ_BYTES_MAX = 65_536
@@ -43,6 +45,14 @@ async def echo_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     writer.close()
 
 
+async def echo_lines(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while line := await reader.readline():
+            writer.write(line)
+            await writer.drain()
+    writer.close()
+
+
 async def start_protocol(loop: AbstractEventLoop, _path: str) -> Server:
     server = await loop.create_server(Echo, "127.0.0.1", 0, backlog=BACKLOG)
     return tcp_words(server), server
@@ -54,18 +64,29 @@ async def start_buffered(loop: AbstractEventLoop, _path: str) -> Server:
 
 
 async def start_streams(_loop: AbstractEventLoop, _path: str) -> Server:
-    server = await asyncio.start_server(echo_stream, "127.0.0.1", 0, backlog=BACKLOG)
+    server = await primitives().start_server(echo_stream, "127.0.0.1", 0, backlog=BACKLOG)
     return tcp_words(server), server
 
 
-STARTERS = {"protocol": start_protocol, "buffered": start_buffered, "streams": start_streams}
+async def start_lines(_loop: AbstractEventLoop, _path: str) -> Server:
+    server = await primitives().start_server(echo_lines, "127.0.0.1", 0, backlog=BACKLOG)
+    return tcp_words(server), server
+
+
+STARTERS = {
+    "protocol": start_protocol,
+    "buffered": start_buffered,
+    "streams": start_streams,
+    "lines": start_lines,
+}
 
 
 def main() -> None:
     parser = network_command_line(__doc__)
     parser.add_argument("--style", choices=STARTERS, default="protocol")
+    parser.add_argument("--line", type=int, default=0, help="bytes of a line; 0 for no lines")
     options = parser.parse_args()
-    ask_network(options, STARTERS[options.style])
+    ask_network(options, STARTERS[options.style], "--line", options.line)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@
  *   loadgen --tcp PORT --mode churn ...      each request on a connection of its own
  *   loadgen --tcp PORT --tls ...             over TLS; with --resume each handshake but the first
  *                                            resumes the first session
+ *   loadgen --tcp PORT --line 64 ...         a request is made of lines of so many bytes
  *   loadgen --tcp PORT --mode hold           reads totals from stdin, opens so many, holds them
  *
  * A closed loop: each connection sends one request, waits for the whole answer, and only then
@@ -52,7 +53,7 @@ struct options {
     int family, type;
     const char *mode;
     unsigned connections;
-    size_t request_bytes, answer_bytes;
+    size_t request_bytes, answer_bytes, line_bytes;
     double warm_up_s, seconds;
     int cpu, busy, tls, resume;
     pid_t pid;
@@ -451,6 +452,7 @@ static void take(int name, const char *value)
     case 'c': options.cpu = atoi(value); break;
     case 'p': options.pid = (pid_t)atoi(value); break;
     case 'b': options.busy = 1; break;
+    case 'l': options.line_bytes = (size_t)atoll(value); break;
     case 'T': options.tls = 1; break;
     case 'R': options.tls = options.resume = 1; break;
     default: exit(2);
@@ -464,7 +466,7 @@ static void parse(int count, char **words)
         {"mode", 1, 0, 'm'},        {"request", 1, 0, 'r'}, {"answer", 1, 0, 'a'},
         {"connections", 1, 0, 'n'}, {"warm-up", 1, 0, 'w'}, {"seconds", 1, 0, 's'},
         {"cpu", 1, 0, 'c'},         {"pid", 1, 0, 'p'},     {"busy", 0, 0, 'b'},
-        {"tls", 0, 0, 'T'},         {"resume", 0, 0, 'R'},
+        {"tls", 0, 0, 'T'},         {"resume", 0, 0, 'R'}, {"line", 1, 0, 'l'},
         {0, 0, 0, 0},
     };
     int name;
@@ -474,6 +476,17 @@ static void parse(int count, char **words)
         fail("where to? Give --tcp PORT, --udp PORT or --unix PATH");
     if (!options.answer_bytes)
         options.answer_bytes = options.request_bytes;
+}
+
+/* Puts a newline at the end of each line of the request, and nowhere else. */
+static void make_lines(void)
+{
+    for (size_t i = 0; i < options.request_bytes; i++) {
+        if ((i + 1) % options.line_bytes == 0 || i + 1 == options.request_bytes)
+            request[i] = '\n';
+        else if (request[i] == '\n')
+            request[i] = ' ';
+    }
 }
 
 static void prepare(void)
@@ -500,6 +513,8 @@ static void prepare(void)
         fail("out of memory or descriptors");
     for (size_t i = 0; i < options.request_bytes; i++)
         request[i] = (char)(i * 131 + i / 251);
+    if (options.line_bytes)
+        make_lines();
 }
 
 int main(int count, char **words)

@@ -20,7 +20,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from harness import command_line, cores, pin_to_server_core, report
+from harness import command_line, cores, pin_to_server_core, report, use_primitives_of
 from peers import C_SERVER, PEERS
 
 HERE = Path(__file__).resolve().parent
@@ -186,4 +186,5 @@ def ask_network(
         times = ("--warm-up", options.warm_up, "--seconds", options.seconds)
         return run_loadgen(loadgen_command(target, *words, *times, "--pid", server_pid, *load))
 
+    use_primitives_of(options.loop, options.primitives)
     report(options.loop, **serve(options.loop, kind, start, work))

@@ -173,8 +173,13 @@ def shape(size: int, connections: int) -> tuple[str, ...]:
 
 def tcp_echoes() -> Iterator[Question]:
     """Every size with every number of connections, served in three styles."""
-    usual = {"protocol": None, "buffered": {(1024, 100), (65536, 10)}, "streams": {(1024, 100)}}
+    usual = {
+        "protocol": None,
+        "buffered": {(1024, 100), (65536, 10)},
+        "streams": {(1024, 1), (1024, 100), (1024, 1000), (65536, 10)},
+    }
     quick = {("protocol", 64, 1), ("protocol", 1024, 100), ("protocol", 65536, 10)}
+    quick.add(("streams", 1024, 100))
     for style, wanted in usual.items():
         for size in (64, 1024, 65_536):
             for connections in (1, 10, 100, 1000):
@@ -187,6 +192,20 @@ def tcp_echoes() -> Iterator[Question]:
                     tier=QUICK if (style, size, connections) in quick else tier,
                     with_c_server=style == "protocol",
                 )
+
+
+def tcp_lines() -> Iterator[Question]:
+    """Line by line: a message is one line, or sixty-four."""
+    for size, line, title in ((1024, 1024, "a line of 1 KiB"), (4096, 64, "64 lines of 64 B")):
+        for connections in (1, 100):
+            words = ("--style", "lines", "--line", str(line), *shape(size, connections))
+            yield Question(
+                f"tcp_lines_{line}_x{connections}",
+                f"TCP echo, readline, {title}, {connections_text(connections)}",
+                "messages/s",
+                Run("echo_tcp", words),
+                tier=QUICK if (line, connections) == (64, 1) else USUAL,
+            )
 
 
 def other_echoes() -> Iterator[Question]:
@@ -393,6 +412,7 @@ def questions() -> list[Question]:
         *waits(),
         *latencies(),
         *tcp_echoes(),
+        *tcp_lines(),
         *other_echoes(),
         *tls_echoes(),
         *processes(),
