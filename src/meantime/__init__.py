@@ -23,13 +23,20 @@ from meantime.primitives import PriorityQueue as PriorityQueue
 from meantime.primitives import Queue as Queue
 from meantime.primitives import QueueShutDown as QueueShutDown
 from meantime.primitives import Semaphore as Semaphore
+from meantime.primitives import StreamReader as StreamReader
+from meantime.primitives import StreamReaderProtocol as StreamReaderProtocol
+from meantime.primitives import StreamWriter as StreamWriter
 from meantime.primitives import TaskGroup as TaskGroup
 from meantime.primitives import Timeout as Timeout
 from meantime.primitives import as_completed as as_completed
 from meantime.primitives import gather as gather
+from meantime.primitives import open_connection as open_connection
+from meantime.primitives import open_unix_connection as open_unix_connection
 from meantime.primitives import run_coroutine_threadsafe as run_coroutine_threadsafe
 from meantime.primitives import shield as shield
 from meantime.primitives import sleep as sleep
+from meantime.primitives import start_server as start_server
+from meantime.primitives import start_unix_server as start_unix_server
 from meantime.primitives import timeout as timeout
 from meantime.primitives import timeout_at as timeout_at
 from meantime.primitives import to_thread as to_thread
@@ -40,19 +47,6 @@ from meantime.runner import install as install
 from meantime.runner import new_event_loop as new_event_loop
 from meantime.runner import run as run
 from meantime.runner import uninstall as uninstall
-
-try:
-    from meantime.primitives.streams import StreamReader as StreamReader
-    from meantime.primitives.streams import StreamReaderProtocol as StreamReaderProtocol
-    from meantime.primitives.streams import StreamWriter as StreamWriter
-    from meantime.primitives.streams import open_connection as open_connection
-    from meantime.primitives.streams import open_unix_connection as open_unix_connection
-    from meantime.primitives.streams import start_server as start_server
-    from meantime.primitives.streams import start_unix_server as start_unix_server
-except ImportError as error:
-    # Where there is no core, asyncio's own come by __getattr__.
-    if not (error.name or "").startswith("meantime._core"):
-        raise
 
 if TYPE_CHECKING:
     # At run time the names of asyncio come by __getattr__, below. Type checkers read them here.
@@ -67,15 +61,44 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
+    "Barrier",
+    "BoundedSemaphore",
+    "Condition",
+    "Event",
     "EventLoop",
     "FallbackWarning",
+    "LifoQueue",
+    "Lock",
+    "PriorityQueue",
+    "Queue",
+    "QueueShutDown",
     "Runner",
+    "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
+    "TaskGroup",
+    "Timeout",
     "__version__",
+    "as_completed",
     "backend",
+    "gather",
     "install",
     "new_event_loop",
+    "open_connection",
+    "open_unix_connection",
     "run",
+    "run_coroutine_threadsafe",
+    "shield",
+    "sleep",
+    "start_server",
+    "start_unix_server",
+    "timeout",
+    "timeout_at",
+    "to_thread",
     "uninstall",
+    "wait",
+    "wait_for",
 ]
 
 

@@ -1,6 +1,7 @@
 """Running programs on meantime's loop: run and Runner; install for those that import asyncio.
 
-`install` changes what `asyncio.new_event_loop()` returns, and with it asyncio.run, asyncio.Runner
+`install` puts meantime's gather, Queue, streams and so on in the place of asyncio's. And it changes
+what `asyncio.new_event_loop()` returns, and with it asyncio.run, asyncio.Runner
 and IsolatedAsyncioTestCase, which all ask it. Up to Python 3.13 that is the job of an event loop
 policy. From 3.14 on policies are deprecated, so there the function itself is replaced.
 """
@@ -10,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio import events
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from meantime.loop import EventLoop
+from meantime.primitives.swap import PrimitivesSwap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -119,19 +121,22 @@ if HAS_POLICIES:
 class Installation:
     """Whether install() is in force, and how to undo it."""
 
-    swap: Any = None
+    swaps: ClassVar[list[Any]] = []
 
 
 def install() -> None:
-    """Let asyncio make meantime's loops, in this whole process, until uninstall().
+    """Let asyncio make meantime's loops and hand out its primitives, until uninstall().
 
-    Loops that exist already stay what they are. Installing again changes nothing: one uninstall()
-    undoes it. From Python 3.14 on, code that took the function new_event_loop out of asyncio
-    before, or that asks an event loop policy for a loop, is not reached.
+    This concerns the whole process. Installing again changes nothing: one uninstall() undoes it.
+    Loops, queues and the like that exist already stay what they are, and so does what a module took
+    out of asyncio before (`from asyncio import gather`, a subclass of `asyncio.Queue`): install
+    first, import then. From Python 3.14 on, code that asks an event loop policy for a loop is not
+    reached.
     """
-    if Installation.swap is None:
-        Installation.swap = PolicySwap() if HAS_POLICIES else FunctionSwap()
-        Installation.swap.begin()
+    if not Installation.swaps:
+        Installation.swaps = [PolicySwap() if HAS_POLICIES else FunctionSwap(), PrimitivesSwap()]
+        for swap in Installation.swaps:
+            swap.begin()
 
 
 def uninstall() -> None:
@@ -139,6 +144,6 @@ def uninstall() -> None:
 
     What another library has set since install() stays: it is not ours to undo.
     """
-    swap, Installation.swap = Installation.swap, None
-    if swap is not None:
+    swaps, Installation.swaps = Installation.swaps, []
+    for swap in reversed(swaps):
         swap.end()

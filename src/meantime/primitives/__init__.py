@@ -16,13 +16,20 @@ __all__ = [
     "Queue",
     "QueueShutDown",
     "Semaphore",
+    "StreamReader",
+    "StreamReaderProtocol",
+    "StreamWriter",
     "TaskGroup",
     "Timeout",
     "as_completed",
     "gather",
+    "open_connection",
+    "open_unix_connection",
     "run_coroutine_threadsafe",
     "shield",
     "sleep",
+    "start_server",
+    "start_unix_server",
     "timeout",
     "timeout_at",
     "to_thread",
@@ -40,6 +47,15 @@ try:
     from meantime.primitives.queues import LifoQueue, PriorityQueue, Queue
     from meantime.primitives.semaphores import BoundedSemaphore, Semaphore
     from meantime.primitives.sleeping import sleep
+    from meantime.primitives.streams import (
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
+    )
     from meantime.primitives.taskgroups import TaskGroup
     from meantime.primitives.threads import run_coroutine_threadsafe, to_thread
     from meantime.primitives.timeouts import Timeout, timeout, timeout_at
@@ -57,6 +73,13 @@ except ImportError as error:
         PriorityQueue,
         Queue,
         Semaphore,
+        StreamReader,
+        StreamReaderProtocol,
+        StreamWriter,
+        open_connection,
+        open_unix_connection,
+        start_server,
+        start_unix_server,
     )
 
     from meantime.primitives.fallback import (  # type: ignore[assignment,no-redef]
