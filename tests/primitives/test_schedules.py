@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import sys
 import types
 from collections import defaultdict
 
@@ -24,11 +23,9 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning"),
 ]
 
-KINDS = [kind for kind in PRIMITIVES if kind != "async_completed" or sys.version_info >= (3, 13)]
-
 
 @pytest.mark.parametrize("is_debugged", [False, True], ids=["directly", "by methods"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PRIMITIVES)
 def test_everything_happens_as_with_asyncios(kind, is_debugged):
     """In debug mode the loop is spoken to by its methods, as loops are that are not ours."""
 
@@ -43,7 +40,7 @@ def test_everything_happens_as_with_asyncios(kind, is_debugged):
     gc.collect()
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", PRIMITIVES)
 def test_every_task_lives_as_with_asyncios(kind):
     """With plain tasks, whose order in a set, and so of cancellation, may be any."""
 

@@ -199,6 +199,9 @@ cdef class WaitFor(Waiting):
     cdef object cancel_awaitable(self, Doing doing):
         """Cancel what is awaited. Not awaited itself, so that this wait can be cancelled, too."""
         self.doing = doing
+        if self.timer is not None:
+            # It may be due in this very turn, and would take the new waiter for its own.
+            cancel_handle(self.timer)
         loop = running_loop()
         self.waiter = new_future(loop)
         self.task = current_task(loop)
@@ -238,6 +241,9 @@ cdef class WaitFor(Waiting):
             self.reason = exception
             # wait_for promises that what it started has ended when it returns.
             return self.cancel_awaitable(GIVING_UP)
+        if self.doing == GIVING_UP and exception.__context__ is None:
+            # The second cancellation came while the first was being seen to.
+            exception.__context__ = self.reason
         self.let_go()
         raise exception
 
