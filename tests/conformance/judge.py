@@ -25,7 +25,7 @@ class Skip:
 
     tests: list[str]
     reason: str
-    # Restricts the entry: Pythons such as "3.12", a poller. Empty means every one.
+    # Restricts the entry: Pythons such as "3.12", a run such as "epoll". Empty means every one.
     python: list[str] = field(default_factory=list)
     backend: str = ""
     used: set[str] = field(default_factory=set)
@@ -34,7 +34,7 @@ class Skip:
         """Tell whether the entry is about such a run."""
         version = ".".join(results["python"].split(".")[:2])
         is_python = not self.python or version in self.python
-        return is_python and self.backend in ("", results["backend"])
+        return is_python and self.backend in ("", results["run"])
 
     def excuses(self, test: str) -> bool:
         """Tell whether the entry lists a test, and remember which of its patterns did."""
@@ -44,9 +44,9 @@ class Skip:
 
 
 def read_results(path: Path) -> dict:
-    """Return one run's results, with the poller that stands in the file's name."""
+    """Return one run's results, with what the file's name says of it: 3.13-epoll.json."""
     results = json.loads(path.read_text())
-    results["backend"] = "io_uring" if "io_uring" in path.name else "epoll"
+    results["run"] = path.stem.partition("-")[2]
     return results
 
 
@@ -68,7 +68,7 @@ def judge(results: dict, skips: list[Skip]) -> list[str]:
 
     passed = sum(outcome["status"] in PASSED for outcome in applicable.values())
     twice = [name for name, outcome in applicable.items() if "first" in outcome]
-    label = f"CPython {results['python']} on {results['backend']}"
+    label = f"CPython {results['python']} with {results['run']}"
     print(
         f"{label}: {len(applicable)} applicable, {passed} passed ({len(twice)} at the second try), "
         f"{len(failures) - len(unexcused)} failed as listed, {len(unexcused)} failed"

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Run CPython's own asyncio tests on meantime, on both pollers, and judge the results.
+# Run CPython's own asyncio tests on meantime, on both pollers and with its primitives, and judge the
+# results.
 #
 #   sh tests/conformance/run.sh .venv/bin/python path/to/run_cpython.py
 #
@@ -21,12 +22,26 @@ results=.conformance
 mkdir -p "$results"
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
 
-for backend in io_uring epoll; do
-    out=$results/$version-$backend.json
-    rm -f "$out"
+# run NAME LOOP [the runner's options]
+run() {
+    name=$version-$1
+    loop=$2
+    shift 2
+    rm -f "$results/$name.json"
     # The runner's own exit status speaks of every failure; the judge knows which are listed.
-    MEANTIME_BACKEND=$backend "$python" "$runner" --python "$python" \
-        --loop meantime:new_event_loop --out "$out" --log "$results/$version-$backend.log"
-    [ -f "$out" ] || exit 1
+    "$python" "$runner" --python "$python" --loop "$loop" \
+        --out "$results/$name.json" --log "$results/$name.log" "$@"
+    [ -f "$results/$name.json" ] || exit 1
+}
+
+for backend in io_uring epoll; do
+    export MEANTIME_BACKEND=$backend
+    run "$backend" meantime:new_event_loop
 done
-"$python" "$here/judge.py" "$results/$version-io_uring.json" "$results/$version-epoll.json"
+unset MEANTIME_BACKEND
+# And with gather, Queue, StreamReader and so on in the place of asyncio's.
+run primitives meantime:new_event_loop --module-overlay meantime
+run primitives-on-asyncio asyncio:SelectorEventLoop --module-overlay meantime
+result="$results/$version"
+"$python" "$here/judge.py" "$result-io_uring.json" "$result-epoll.json" \
+    "$result-primitives.json" "$result-primitives-on-asyncio.json"
