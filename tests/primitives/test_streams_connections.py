@@ -58,6 +58,8 @@ async def serving(serve, kind, folder, **options):
                     await protocol._get_close_waiter(None)
             tasks = asyncio.all_tasks() - {asyncio.current_task()}
             await asyncio.gather(*tasks, return_exceptions=True)
+            # The connections beneath TLS are told of their end a little later.
+            await turns(5)
 
 
 async def turns(count):
