@@ -24,6 +24,10 @@ if sys.version_info >= (3, 13):
     PRIMITIVES.append("async_completed")
 
 
+# A group cancels its tasks in the order of a set, which with plain tasks is that of their memory.
+ORDERED = tuple(kind for kind in PRIMITIVES if kind != "group")
+
+
 @dataclass
 class Node:
     """A coroutine to be: what it does first, its children, and how it does it."""
@@ -47,7 +51,7 @@ def leaves():
     )
 
 
-def nodes(children, kinds=tuple(PRIMITIVES)):
+def nodes(children, kinds):
     return st.builds(
         Node,
         kind=st.sampled_from(kinds),
@@ -60,9 +64,9 @@ def nodes(children, kinds=tuple(PRIMITIVES)):
     )
 
 
-def programs(kind):
+def programs(kind, kinds=tuple(PRIMITIVES)):
     """Return a strategy for programs whose root waits by this primitive."""
-    inner = st.recursive(leaves(), nodes, max_leaves=5)
+    inner = st.recursive(leaves(), lambda children: nodes(children, kinds), max_leaves=5)
     return nodes(inner, (kind,))
 
 

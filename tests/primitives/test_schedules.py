@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 
 import meantime
-from tests.primitives.schedules import CANCELLATIONS, PRIMITIVES, Performance, programs
+from tests.primitives.schedules import CANCELLATIONS, ORDERED, PRIMITIVES, Performance, programs
 
 NAMES = [
     "sleep", "wait_for", "timeout", "shield", "gather", "wait", "as_completed", "TaskGroup",
@@ -40,12 +40,12 @@ def test_everything_happens_as_with_asyncios(kind, is_debugged):
     gc.collect()
 
 
-@pytest.mark.parametrize("kind", PRIMITIVES)
+@pytest.mark.parametrize("kind", ORDERED)
 def test_every_task_lives_as_with_asyncios(kind):
-    """With plain tasks, whose order in a set, and so of cancellation, may be any."""
+    """With plain tasks, for which there are ways of their own. A group has no certain order then."""
 
     @settings(max_examples=150, deadline=None)
-    @given(programs(kind), CANCELLATIONS)
+    @given(programs(kind, ORDERED), CANCELLATIONS)
     def compare(root, cancellations):
         theirs = Performance(THEIRS, False, False).run(root, cancellations)
         ours = Performance(OURS, False, False).run(root, cancellations)
