@@ -42,7 +42,7 @@ def test_everything_happens_as_with_asyncios(kind, is_debugged):
 
 @pytest.mark.parametrize("kind", ORDERED)
 def test_every_task_lives_as_with_asyncios(kind):
-    """With plain tasks, for which there are ways of their own. A group has no certain order then."""
+    """With plain tasks, which have ways of their own. A group has no certain order then."""
 
     @settings(max_examples=150, deadline=None)
     @given(programs(kind, ORDERED), CANCELLATIONS)
