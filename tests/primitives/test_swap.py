@@ -99,6 +99,29 @@ def test_the_command_line_installs_before_the_program_is_imported(tmp_path):
     assert done.stdout == f"{meantime.Queue} {meantime.gather.__module__}\n"
 
 
+@pytest.mark.parametrize(
+    "name", ["Condition", "Event", "LifoQueue", "Lock", "Queue", "Semaphore", "TaskGroup"]
+)
+def test_what_was_made_after_passes_the_checks_of_what_was_imported_before(name):
+    """A library keeps asyncio's class for isinstance, and is given an object that is ours."""
+    theirs = getattr(asyncio, name)
+    meantime.install()
+    try:
+        ours = getattr(asyncio, name)
+        made = ours()
+    finally:
+        meantime.uninstall()
+    assert ours is not theirs
+    assert isinstance(made, theirs)
+    assert isinstance(made, ours)
+    assert type(made) is ours
+
+    class Own(ours):
+        pass
+
+    assert Own().__class__ is Own
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("program", PROGRAMS)

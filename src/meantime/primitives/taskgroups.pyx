@@ -101,6 +101,8 @@ cdef class Exiting(Coroutine):
 cdef bint is_cancellation(object kind):
     return kind is CancelledError or (RESPECTS_SUBCLASSES and issubclass(kind, CancelledError))
 
+cdef object original = asyncio.TaskGroup
+
 
 cdef class TaskGroup:
     """A group of tasks, which have all ended when its `async with` block is left.
@@ -123,6 +125,11 @@ cdef class TaskGroup:
     cdef set tasks
     cdef list errors
     cdef object base_error
+
+    @property
+    def __class__(self):
+        # Also for those who have asyncio's class at hand, perhaps from before ours took its place.
+        return original if type(self) is TaskGroup else type(self)
     cdef object all_done          # a future that ends the wait in __aexit__
     cdef object on_done           # the callback of each task
     cdef object slots             # shared out among the tasks, where there is a limit

@@ -68,6 +68,8 @@ cdef class Leaving(Coroutine):
         self.timeout.leave(self.kind, self.exception)
         return self.finish(None)
 
+cdef object original = asyncio.Timeout
+
 
 cdef class Timeout:
     """Cancels the task in its `async with` block when the time has come.
@@ -78,6 +80,11 @@ cdef class Timeout:
     Args:
         when: the time on the clock of `loop.time()`, in seconds; None for never.
     """
+
+    @property
+    def __class__(self):
+        # Also for those who have asyncio's class at hand, perhaps from before ours took its place.
+        return original if type(self) is Timeout else type(self)
 
     def __init__(self, when):
         self.state = CREATED

@@ -34,6 +34,21 @@ find_method(&CANCELLED, Future, "cancelled")
 find_method(&SET_RESULT, Future, "set_result")
 
 
+# asyncio's own, as they are before anybody puts ours in their place.
+cdef dict originals = {
+    name: getattr(asyncio, name)
+    for name in (
+        "Barrier", "BoundedSemaphore", "Condition", "Event", "LifoQueue", "Lock", "PriorityQueue",
+        "Queue", "Semaphore",
+    )
+}
+
+
+cpdef object restored(type kind):
+    """Return an object without its state, for copy and pickle."""
+    return kind.__new__(kind)
+
+
 cdef class LoopBound:
     # What makes up an object's state, for copy and pickle: the names of asyncio's attributes.
     _state_names = ("_loop",)
@@ -42,6 +57,18 @@ cdef class LoopBound:
         # Cython makes a dictionary for each object. Most never need it, and without one an object
         # is known to be as its class made it.
         drop_attributes(self)
+
+    @property
+    def __class__(self):
+        # So that isinstance says yes to those who have asyncio's class at hand, perhaps from before
+        # ours took its place.
+        kind = type(self)
+        if kind.__module__.startswith("meantime."):
+            return originals.get(kind.__name__, kind)
+        return kind
+
+    def __reduce__(self):
+        return restored, (type(self),), self.__getstate__()
 
     def _get_loop(self):
         """Return the running loop, to which the object belongs from now on.
