@@ -5,11 +5,16 @@ what a short task costs. Here are `add` and the callback that takes a dead task 
 WeakSet does them. It stays the same object with the same contents, for whoever looks into it.
 """
 import asyncio
+import sys
 import weakref
 
 cimport cython
 from cpython.set cimport PySet_Add, PySet_Discard
 from cpython.weakref cimport PyWeakref_NewRef
+
+
+# From Python 3.14 on a task is linked to the others in C, and the set is for other kinds of tasks.
+cdef bint IS_FILLED_BY_TASKS = sys.version_info < (3, 14)
 
 
 @cython.final
@@ -41,7 +46,7 @@ def quicken_all_tasks():
     cdef Adding adding
     tasks = getattr(
         asyncio.tasks, "_scheduled_tasks", getattr(asyncio.tasks, "_all_tasks", None))
-    if type(tasks) is not weakref.WeakSet or "add" in vars(tasks):
+    if type(tasks) is not weakref.WeakSet or "add" in vars(tasks) or not IS_FILLED_BY_TASKS:
         return
     adding = Adding.__new__(Adding)
     adding.data = tasks.data
