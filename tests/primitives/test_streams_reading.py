@@ -77,8 +77,8 @@ def test_the_coroutines_are_coroutines(reader):
     assert "StreamReader.read " in repr(reading)
     reading.close()
     for name in ("read", "readexactly", "readuntil", "readline"):
-        assert asyncio.iscoroutinefunction(getattr(meantime.StreamReader, name))
-        assert asyncio.iscoroutinefunction(getattr(reader, name))
+        assert inspect.iscoroutinefunction(getattr(meantime.StreamReader, name))
+        assert inspect.iscoroutinefunction(getattr(reader, name))
 
 
 def test_signatures_can_be_asked_for():

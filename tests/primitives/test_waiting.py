@@ -172,6 +172,8 @@ def test_an_error_that_nobody_waits_for(any_loop):
     any_loop.set_exception_handler(lambda _, situation: failures.append(situation["message"]))
 
     async def fail():
+        # Until the shield has heard that it is not waited for any more.
+        await meantime.sleep(0)
         await meantime.sleep(0)
         raise LookupError
 
