@@ -63,8 +63,9 @@ cdef class Coroutine:
             self.stage = ENDED
             try:
                 warnings._warn_unawaited_coroutine(self)
-            except BaseException:
+            except BaseException as error:
                 # A warning that a filter made an error has no caller to go to.
+                put_exception(error)
                 PyErr_WriteUnraisable(self)
 
     # ---- what a concrete class overrides
@@ -267,6 +268,15 @@ cdef class Coroutine:
     @property
     def cr_suspended(self):
         return self.stage == SUSPENDED
+
+    @property
+    def cr_state(self):
+        # What inspect.getcoroutinestate returns from Python 3.15 on.
+        if self.stage == FRESH:
+            return inspect.CORO_CREATED
+        if self.stage == RUNNING:
+            return inspect.CORO_RUNNING
+        return inspect.CORO_SUSPENDED if self.stage == SUSPENDED else inspect.CORO_CLOSED
 
     @property
     def cr_origin(self):
