@@ -34,6 +34,8 @@ cdef extern from *:
 DEFAULT_LIMIT = 64 * 1024
 
 cdef type Future = asyncio.Future
+# From Python 3.15 on a future is set up only once.
+cdef bint BEGINS_AGAIN = sys.version_info < (3, 15)
 cdef tuple NOTHING = ()
 
 
@@ -160,7 +162,7 @@ cdef class StreamInput:
 
     cdef int waited_for(self, object waiter) except -1:
         """Keep a future that is done."""
-        if type(waiter) is Future:
+        if BEGINS_AGAIN and type(waiter) is Future:
             self.spare = self.spent
             self.spent = waiter
         return 0
