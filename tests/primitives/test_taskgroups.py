@@ -176,3 +176,27 @@ def test_a_task_knows_that_its_group_awaits_it(any_loop):
         return [bool(one) for one in seen]
 
     assert any_loop.run_until_complete(main()) == [True, True, True, False, False, False]
+
+
+def test_one_cancellation_of_a_waiting_group_does_not_come_from_a_later_one(any_loop):
+    async def main():
+        tasks = []
+
+        async def wait_for_tasks():
+            async with meantime.TaskGroup() as group:
+                tasks.append(group.create_task(meantime.Event().wait()))
+
+        waiting = asyncio.create_task(wait_for_tasks())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        waiting.cancel("first")
+        while not tasks[0].done():
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)  # the group knows, and the one that waits does not yet
+        waiting.cancel("second")
+        with pytest.raises(asyncio.CancelledError) as raised:
+            await waiting
+        assert tasks[0].cancelled()
+        return raised.value.args, raised.value.__context__
+
+    assert any_loop.run_until_complete(main()) == (("first",), None)

@@ -94,8 +94,19 @@ cdef class Exiting(Coroutine):
             # Whoever waits for the group is being cancelled.
             self.cancellation = exception
             group._abort()
-        group.all_done = None
-        return self.wait_or_end()
+        # What is raised at the end does not come from this exception, so its handling ends here.
+        return Nothing.__new__(Nothing)
+
+
+@cython.final
+cdef class Nothing(Coroutine):
+    """To be awaited by a coroutine that goes on at once."""
+
+    def __cinit__(self):
+        self.stage = FRESH
+
+    cdef str qualified_name(self):
+        return "TaskGroup.__aexit__"
 
 
 cdef bint is_cancellation(object kind):
