@@ -33,6 +33,8 @@ class Run:
     environment: tuple[tuple[str, str], ...] = ()
     service: str = ""
     """The server that must run beside it; see `services`."""
+    is_application: bool = False
+    """Whether it uses somebody's library, which meantime is put beneath by `meantime run`."""
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,7 @@ def web_servers() -> Iterator[Question]:
                 f"http_{name}_x{connections}",
                 f"HTTP, {title}, {connections_text(connections)}",
                 "requests/s",
-                Run(f"http_{name}", ("--connections", str(connections))),
+                Run(f"http_{name}", ("--connections", str(connections)), is_application=True),
                 tier=QUICK if connections == 10 else USUAL,
                 patched=ASKED,
                 group="http",
@@ -347,6 +349,7 @@ def databases() -> Iterator[Question]:
                 script,
                 (f"--{option}", str(number), "--tasks", str(tasks)),
                 service="postgres" if client == "asyncpg" else client,
+                is_application=True,
             ),
             tier=QUICK if number == tasks == 1 else USUAL,
             patched=ASKED,

@@ -160,7 +160,9 @@ def child_command(run: Run, peer: Peer, options: argparse.Namespace, port: int) 
         arguments[at] = str(min(int(arguments[at]), options.connections_max))
     times = ["--seconds", str(options.seconds), "--warm-up", str(options.warm_up)]
     script = str(HERE / f"{run.script}.py")
-    return [sys.executable, script, "--loop", peer.name, *times, *arguments]
+    # As users run an application on meantime, so that it has the compiled primitives, too.
+    way = ("-m", "meantime", "run") if run.is_application and peer.primitives == "meantime" else ()
+    return [sys.executable, *way, script, "--loop", peer.name, *times, *arguments]
 
 
 def without_rebuilding() -> dict[str, str]:
