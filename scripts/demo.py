@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-# first_steps and kitchen are plain asyncio programs: meantime runs them unchanged. The other two
+# first_steps and kitchen are plain asyncio programs: meantime runs them unchanged. The others
 # import meantime themselves.
 RUN = [sys.executable, "-m", "meantime", "run"]
 PYTHON = [sys.executable]
@@ -14,6 +14,7 @@ DEMOS = [
     ("One task that waits (plain asyncio, unchanged)", RUN, ["first_steps.py"]),
     ("Three tasks that wait together: 3 s, not 6", RUN, ["kitchen.py"]),
     ("200 web requests, one by one and all at once", PYTHON, ["fetch_many.py"]),
+    ("200 web pages fetched, read and stored in SQLite, all at once", PYTHON, ["pipeline.py"]),
     ("A chat server and three guests in one program", PYTHON, ["chat.py"]),
 ]
 

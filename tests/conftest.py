@@ -19,6 +19,7 @@ import pytest
 
 import meantime
 from meantime._core import counters
+from tests.ecosystem.servers import postgres_server
 
 # Threads that may outlive a test, by the start of their name.
 LASTING_THREADS = ("pytest_timeout",)
@@ -141,3 +142,9 @@ def what_is_alive(counts_before):
         for kind, count in counters.read().items()
         if count != counts_before[kind]
     ]
+
+
+@pytest.fixture(scope="session")
+def postgres_port():
+    with postgres_server() as port:
+        yield port

@@ -6,7 +6,7 @@ import functools
 import pytest
 
 import meantime
-from tests.ecosystem.servers import postgres_server, redis_server
+from tests.ecosystem.servers import redis_server
 
 
 @pytest.fixture
@@ -21,10 +21,4 @@ def run(backend):
 @pytest.fixture(scope="session")
 def redis_port():
     with redis_server() as port:
-        yield port
-
-
-@pytest.fixture(scope="session")
-def postgres_port():
-    with postgres_server() as port:
         yield port

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import psycopg
 import pytest
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -105,6 +106,34 @@ def test_pages_fetched_at_once_come_sooner(backend):
     assert seconds[0] >= 2.0
     assert 0.05 <= seconds[1] < seconds[0] / 2
     assert "The pages are the same." in printed
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_the_pipeline_stores_every_book_once(kind, backend, request, tmp_path):
+    """Run again, it fetches only what is missing."""
+    database = str(tmp_path / "books.sqlite3")
+    if kind == "postgresql":
+        port = request.getfixturevalue("postgres_port")
+        database = f"postgresql://tester@127.0.0.1:{port}/{empty_database(port)}"
+    shown = [
+        run("pipeline.py", "--pages", str(count), "--database", database, backend=backend)[0]
+        for count in (20, 60, 60)
+    ]
+    stored = [
+        re.findall(r"^(\d+) books (?:fetched|in)", printed, re.MULTILINE) for printed in shown
+    ]
+    assert stored == [["20", "20"], ["40", "60"], ["0", "60"]]
+    assert shown[1].splitlines()[-1] == shown[2].splitlines()[-1]
+
+
+def empty_database(port):
+    """Make a database on this server, and return its name."""
+    name = f"books_{time.monotonic_ns()}"
+    with psycopg.connect(
+        f"postgresql://tester@127.0.0.1:{port}/postgres", autocommit=True
+    ) as server:
+        server.execute(f"CREATE DATABASE {name}")
+    return name
 
 
 def test_the_conversation_is_always_the_same(backend):
