@@ -93,11 +93,6 @@ def test_plain_asyncio_prints_the_same_with_and_without_meantime(script, lines, 
     assert on_meantime.splitlines() == lines
 
 
-def test_three_dishes_take_as_long_as_the_slowest(backend):
-    _, took_s = run("kitchen.py", before=MEANTIME_RUN, backend=backend)
-    assert 3.0 <= took_s < 5.0
-
-
 def test_pages_fetched_at_once_come_sooner(backend):
     """Forty pages of 50 ms each take 2 s one by one, and must not when they are asked together."""
     printed, _ = run("fetch_many.py", "--requests", "40", backend=backend)
