@@ -33,7 +33,6 @@ cdef object _discard_awaiter = getattr(asyncio.futures, "future_discard_from_awa
 
 # From Python 3.12 on it is compiled.
 cdef bint HAS_FAST_CURRENT_TASK = sys.version_info >= (3, 12)
-cdef object _current_task = asyncio.tasks.current_task
 cdef object _current_tasks = getattr(asyncio.tasks, "_current_tasks", None)
 
 
@@ -50,7 +49,8 @@ cdef object running_loop():
 
 cdef object current_task(object loop):
     if HAS_FAST_CURRENT_TASK:
-        return _current_task(loop)
+        # Asked for by name, as it may be that of tasks written in Python.
+        return tasks.current_task(loop)
     return _current_tasks.get(loop)
 
 
