@@ -1,4 +1,4 @@
-"""Tasks are CPython's own: how the loop makes them, and what asyncio then knows of them."""
+"""Tasks are asyncio's: how the loop makes them, and what asyncio then knows of them."""
 
 import asyncio
 import contextvars

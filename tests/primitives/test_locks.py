@@ -208,7 +208,7 @@ def test_it_goes_when_nobody_has_it(any_loop, kind):
         gone = weakref.ref(primitive)
         wait = wait_of(primitive)
         wait.send(None)
-        primitive._waiters[0].wait = wait
+        primitive._waiters[0].add_done_callback(wait.send)
         del primitive, wait
         gc.collect()
         await turns(1)

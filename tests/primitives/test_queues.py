@@ -307,7 +307,7 @@ def test_a_queue_and_its_getter_go_when_nobody_has_them(any_loop):
         gone = weakref.ref(queue)
         get = queue.get()
         get.send(None)
-        queue._getters[0].getter = get
+        queue._getters[0].add_done_callback(get.send)
         del queue, get
         gc.collect()
         await turns(1)

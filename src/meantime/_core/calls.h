@@ -25,6 +25,17 @@ static inline PyObject *take_exception(void)
 #endif
 }
 
+/* The counterpart of take_exception. */
+static inline void put_exception(PyObject *exception)
+{
+#if PY_VERSION_HEX >= 0x030C0000
+    PyErr_SetRaisedException(Py_NewRef(exception));
+#else
+    PyErr_Restore(Py_NewRef(Py_TYPE(exception)), Py_NewRef(exception),
+                  PyException_GetTraceback(exception));
+#endif
+}
+
 /* Leave the context after a call; the call's exception, if any, stays set. */
 static inline PyObject *leave_context(PyObject *context, PyObject *result)
 {

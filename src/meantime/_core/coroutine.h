@@ -4,9 +4,9 @@
 
 #include <Python.h>
 #include <frameobject.h>
-#include <string.h>
 
 #include "calls.h"
+#include "kept.h"
 
 /* ---- being driven
  *
@@ -16,6 +16,38 @@
  */
 static sendfunc coroutine_send;
 
+#if PY_VERSION_HEX >= 0x030C0000
+/* Whoever drives a coroutine by its slot reads `value` and drops the exception. So one exception
+ * serves again and again, as long as nobody has kept it or written anything on it. It has no tuple
+ * of arguments. */
+static PyObject *kept_stop;
+
+static inline PyObject *unused_stop(void)
+{
+    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
+    PyStopIterationObject *old = (PyStopIterationObject *)kept_stop;
+    PyObject *nothing;
+    if (old != NULL && Py_REFCNT(old) == 1 && old->dict == NULL && old->notes == NULL
+        && old->traceback == NULL && old->context == NULL && old->cause == NULL)
+        return Py_NewRef(kept_stop);
+    nothing = PyTuple_New(0);
+    if (nothing == NULL)
+        return NULL;
+    Py_XSETREF(kept_stop, type->tp_new(type, nothing, NULL));
+    Py_DECREF(nothing);
+    return Py_XNewRef(kept_stop);
+}
+
+/* The value is not to live longer than the coroutine that returned it. */
+static inline void forget_value(void)
+{
+    if (kept_stop != NULL && Py_REFCNT(kept_stop) == 1)
+        Py_CLEAR(((PyStopIterationObject *)kept_stop)->value);
+}
+#else
+#define forget_value()
+#endif
+
 static inline PyObject *stop_with(PyObject *value)
 {
     if (value == Py_None) {
@@ -23,12 +55,7 @@ static inline PyObject *stop_with(PyObject *value)
         return NULL;
     }
 #if PY_VERSION_HEX >= 0x030C0000
-    /* Whoever drives a coroutine by its slot reads `value` and drops the exception, so it is made
-     * without the tuple of its arguments. */
-    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
-    PyObject *none = PyTuple_New(0);
-    PyObject *stop = none == NULL ? NULL : type->tp_new(type, none, NULL);
-    Py_XDECREF(none);
+    PyObject *stop = unused_stop();
     if (stop == NULL) {
         Py_DECREF(value);
         return NULL;
@@ -62,56 +89,40 @@ static PyObject *coroutine_iternext(PyObject *self)
     }
 }
 
-/* ---- memory: what has ended is kept for the next one of the same size */
+/* ---- its end
+ *
+ * What has ended needs no finalizer. The interpreter notes in the word before an object that it has
+ * been finalized, and where the self-test finds the note there, it is made at the end.
+ */
+#ifdef Py_GIL_DISABLED
+#define needs_no_finalizer(object)
+#define find_finalizer_note(object)
+#else
+static uintptr_t finalizer_note;
 
-#define KEPT_SIZES 32
-#define KEPT_MAX 8192
-
-static struct {
-    PyObject *first;
-    int count;
-} kept[KEPT_SIZES];
-
-#define KEPT_NEXT(object) (*(PyObject **)((object) + 1))
-
-static inline size_t kept_index(PyTypeObject *type)
+static inline void needs_no_finalizer(PyObject *object)
 {
-    return (size_t)type->tp_basicsize / sizeof(void *);
+    ((uintptr_t *)object)[-1] |= finalizer_note;
 }
 
-static PyObject *coroutine_alloc(PyTypeObject *type, Py_ssize_t count)
+static inline void find_finalizer_note(PyObject *object)
 {
-#ifndef Py_GIL_DISABLED
-    size_t index = kept_index(type);
-    if (index < KEPT_SIZES && kept[index].first != NULL) {
-        PyObject *object = kept[index].first;
-        kept[index].first = KEPT_NEXT(object);
-        kept[index].count--;
-        /* The collector's two words in front, too: they remember that the last one here was
-         * finalized. */
-        memset((void **)object - 2, 0, (size_t)type->tp_basicsize + 2 * sizeof(void *));
-        PyObject_Init(object, type);
-        PyObject_GC_Track(object);
-        return object;
-    }
+    int before = PyObject_GC_IsFinalized(object);
+    uintptr_t found = ((uintptr_t *)object)[-1];
+    ((uintptr_t *)object)[-1] |= 1;
+    if (!before && PyObject_GC_IsFinalized(object))
+        finalizer_note = 1;
+    ((uintptr_t *)object)[-1] = found;
+}
 #endif
-    return PyType_GenericAlloc(type, count);
-}
 
 static void coroutine_free(void *memory)
 {
-#ifndef Py_GIL_DISABLED
-    PyObject *object = (PyObject *)memory;
-    size_t index = kept_index(Py_TYPE(object));
-    if (index < KEPT_SIZES && kept[index].count < KEPT_MAX) {
-        KEPT_NEXT(object) = kept[index].first;
-        kept[index].first = object;
-        kept[index].count++;
-        return;
-    }
-#endif
-    PyObject_GC_Del(memory);
+    forget_value();
+    kept_free(memory);
 }
+
+#define leave_untracked(type) ((type)->tp_alloc = kept_alloc_untracked)
 
 /* Before any class inherits from it: what is set here is handed down. */
 static inline void set_coroutine_slots(PyTypeObject *type, sendfunc send)
@@ -119,19 +130,8 @@ static inline void set_coroutine_slots(PyTypeObject *type, sendfunc send)
     coroutine_send = send;
     type->tp_as_async->am_send = send;
     type->tp_iternext = coroutine_iternext;
-    type->tp_alloc = coroutine_alloc;
+    keep_memory(type);
     type->tp_free = coroutine_free;
-}
-
-/* The counterpart of take_exception. */
-static inline void put_exception(PyObject *exception)
-{
-#if PY_VERSION_HEX >= 0x030C0000
-    PyErr_SetRaisedException(Py_NewRef(exception));
-#else
-    PyErr_Restore(Py_NewRef(Py_TYPE(exception)), Py_NewRef(exception),
-                  PyException_GetTraceback(exception));
-#endif
 }
 
 /* ---- awaiting something else */

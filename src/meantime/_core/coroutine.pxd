@@ -42,3 +42,7 @@ cdef class Coroutine:
 # Make inspect and asyncio take a compiled function for a coroutine function. It must be one with
 # binding, or a class's method. Returns it.
 cdef object mark_coroutine_function(object function)
+
+# Let the objects of a class begin untracked by the garbage collector. Who makes one tracks it as
+# soon as it refers to what may refer back.
+cdef int track_by_hand(type kind) except -1

@@ -28,6 +28,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 
 from meantime._core.calls cimport take_exception
+from meantime._core.parking cimport FINISHED, PENDING, Waiter
 
 cdef extern from "coroutine.h":
     enum: PYGEN_RETURN, PYGEN_NEXT, PYGEN_ERROR
@@ -35,7 +36,10 @@ cdef extern from "coroutine.h":
     int PyIter_Send(object iterator, object value, PyObject **result) noexcept
     # Turns a new reference that C code gave into one that Cython counts.
     object own_result(PyObject *result)
+    void leave_untracked(PyTypeObject *type) noexcept
     void set_coroutine_slots(PyTypeObject *type, sendfunc send) noexcept
+    void needs_no_finalizer(object ended) noexcept
+    void find_finalizer_note(object fresh) noexcept
     object iterator_of(object awaitable)
     object empty_code(const char *file, const char *function)
     object idle_frame(object code, dict variables)
@@ -125,6 +129,7 @@ cdef class Coroutine:
         """End with the exception that is set, which stays set."""
         error = take_exception()
         self.stage = ENDED
+        needs_no_finalizer(self)
         self.awaited = None
         self.value = None
         if isinstance(error, StopIteration):
@@ -141,6 +146,13 @@ cdef class Coroutine:
                 Py_INCREF(None)
                 result[0] = <PyObject *>None
                 return PYGEN_NEXT
+            if type(awaitable) is Waiter and (<Waiter>awaitable).state == PENDING:
+                (<Waiter>awaitable).blocking = True
+                self.awaited = awaitable
+                self.stage = SUSPENDED
+                Py_INCREF(awaitable)
+                result[0] = <PyObject *>awaitable
+                return PYGEN_NEXT
             try:
                 self.awaited = iterator_of(awaitable)
             except TypeError as error:
@@ -149,11 +161,7 @@ cdef class Coroutine:
             awaitable = self.drive(None, result)
             if result[0] != NULL:
                 return PYGEN_NEXT
-        value = self.value
-        self.value = None
-        Py_INCREF(value)
-        result[0] = <PyObject *>value
-        return PYGEN_RETURN
+        return hand_over(self, result)
 
     cdef object drive(self, object sent, PyObject **result):
         """Send to what is awaited. If it waits, the result is set to what it yields."""
@@ -176,7 +184,7 @@ cdef class Coroutine:
 
     cdef object throw_into_awaited(self, object exception, PyObject **result):
         awaited = self.awaited
-        if awaited is None or type(awaited) is FutureIterator:
+        if awaited is None or type(awaited) is FutureIterator or type(awaited) is Waiter:
             # The one of a future would only raise it again.
             self.awaited = None
             return self.fail_handling(exception)
@@ -334,13 +342,32 @@ cdef quiet advance_quietly = <quiet><void *>advance
 cdef quiet throw_quietly = <quiet><void *>throw
 
 
+cdef inline int hand_over(Coroutine self, PyObject **result) except -1:
+    """Set the result of what has ended."""
+    needs_no_finalizer(self)
+    value = self.value
+    self.value = None
+    Py_INCREF(value)
+    result[0] = <PyObject *>value
+    return PYGEN_RETURN
+
+
 cdef int advance(Coroutine self, object sent, PyObject **result) except -1:
+    cdef Waiter waiter
     if self.stage == FRESH:
         self.stage = RUNNING
-        return self.proceed(self.begin(), result)
+        awaitable = self.begin()
+        if self.stage == ENDED:
+            return hand_over(self, result)
+        return self.proceed(awaitable, result)
     self.stage = RUNNING
     if self.awaited is None:
         return self.proceed(self.resume(sent), result)
+    if type(self.awaited) is Waiter:
+        waiter = <Waiter>self.awaited
+        if waiter.state == FINISHED and waiter.exception_set is None:
+            self.awaited = None
+            return self.proceed(self.resume(waiter.value), result)
     awaitable = self.drive(sent, result)
     if result[0] != NULL:
         return PYGEN_NEXT
@@ -363,6 +390,11 @@ class LoopOfNone:
         return False
 
 
+cdef int track_by_hand(type kind) except -1:
+    leave_untracked(<PyTypeObject *>kind)
+    return 0
+
+
 cdef int send(Coroutine self, object value, PyObject **result) except -1:
     return self.step(value, result)
 
@@ -370,3 +402,4 @@ cdef int send(Coroutine self, object value, PyObject **result) except -1:
 cdef type FutureIterator = type(iter(asyncio.Future(loop=LoopOfNone())))
 
 set_coroutine_slots(<PyTypeObject *>Coroutine, <sendfunc>send)
+find_finalizer_note(Coroutine.__new__(Coroutine))

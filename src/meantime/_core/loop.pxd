@@ -35,6 +35,10 @@ cdef class Loop(Scheduler):
     cdef bint closed
     cdef readonly uint64_t turn   # counts turns; a transport asks whether it wrote in this one
 
+    cdef Handle stepping          # the Driver of the task that runs, if it is one of ours
+    cdef bint has_entered         # the last such task still counts as the current one
+    cdef Handle adopting          # the Driver of the task that is being made
+
     cdef readonly object own_context   # what callbacks of our own run in
 
     # How it was asked to be.
@@ -61,6 +65,7 @@ cdef class Loop(Scheduler):
     cdef int run_observed(self, Handle handle) except -1
     cdef int tell_observers_waited(self, double spent_s, int event_count) except -1
     cdef int send_gathered(self) except -1
+    cdef int leave_task(self) except -1
     cdef int check_may_run(self) except -1
     cdef int check_open(self) except -1
     cdef int post(self, Handle handle) except -1

@@ -31,6 +31,8 @@ from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler
 from meantime._core.timers cimport Timers
 
 cdef object Task = asyncio.Task
+# Of each loop that runs one; from Python 3.14 on it is not kept here.
+cdef dict CURRENT_TASKS = getattr(asyncio.tasks, "_current_tasks", {})
 
 cdef enum:
     # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
@@ -135,6 +137,8 @@ cdef class Loop(Scheduler):
                     break
         finally:
             try:
+                if self.has_entered:
+                    self.leave_task()
                 if self.gathered:
                     # An exception ended the turn before its writes were sent.
                     self.send_gathered()
@@ -166,20 +170,25 @@ cdef class Loop(Scheduler):
         cdef bint has_asked
         self.turn += 1
         if self.turn & (TURNS_PER_BREATH - 1) == 0:
+            self.leave_task()
             self.breathe()
         if self.inbox.arrived.count:
             self.inbox.take(self.ready)
         has_asked = self.poll()
         if self.timers.count:
+            if self.has_own_time:
+                self.leave_task()
             self.timers.release_due(self.now_s(), self.due)
         # Only what is queued now. What these callbacks add runs in the next turn, so that the
         # poller is asked again within a bounded time, however busy the callbacks are.
         self.run_batch(self.ready)
         if has_asked:
+            self.leave_task()
             self._poller.deliver_all()
         if self.due.count:
             self.run_batch(self.due)
         if self.gathered:
+            self.leave_task()
             self.send_gathered()
         return 0
 
@@ -205,7 +214,9 @@ cdef class Loop(Scheduler):
             if not self.stopping and self._poller.can_skip():
                 return 0
         else:
+            self.leave_task()
             timeout_ns = self.time_left_ns()
+        self.leave_task()
         if self._poller.forked():
             raise RuntimeError(
                 "this event loop belongs to the process that this one was forked from. "
@@ -289,9 +300,24 @@ cdef class Loop(Scheduler):
 
     cdef int run_batch(self, Queue queue) except -1:
         cdef Py_ssize_t left = queue.count
+        cdef Handle handle
         while left:
             left -= 1
-            self.run_one(queue.pop())
+            handle = queue.pop()
+            if self.has_entered and not handle.is_step:
+                self.leave_task()
+            self.run_one(handle)
+        return 0
+
+    cdef int leave_task(self) except -1:
+        """Let no task be the current one any more.
+
+        A task stays the current one after its step, until something runs that must not see it. Most
+        often that is the next task's step, which only puts itself in its place.
+        """
+        if self.has_entered:
+            self.has_entered = False
+            CURRENT_TASKS.pop(self, None)
         return 0
 
     cdef int run_one(self, Handle handle) except -1:
@@ -301,11 +327,12 @@ cdef class Loop(Scheduler):
         cdef double started_s, spent_s
         if handle.is_cancelled:
             return 0
+        task = handle.arg0 if handle.is_step else None
         started_s = monotonic_s()
         handle.run()
         spent_s = monotonic_s() - started_s
         if self.debug and spent_s >= self.slow_callback_duration:
-            owner = getattr(handle.callback, "__self__", None)
+            owner = task or getattr(handle.callback, "__self__", None)
             shown = owner if isinstance(owner, Task) else handle
             logger.warning("Executing %s took %.3f seconds", shown, spent_s)
         for observer in tuple(self.observers):

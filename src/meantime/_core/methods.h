@@ -15,6 +15,8 @@ typedef struct {
     int flags;
 } DirectMethod;
 
+typedef PyObject *(*FastWithKeywords)(PyObject *, PyObject *const *, Py_ssize_t, PyObject *);
+
 /* Look a method up. Returns -1 with an exception set when there is none of that name. */
 static inline int find_method(DirectMethod *method, PyObject *type, const char *name)
 {
@@ -48,6 +50,59 @@ static inline PyObject *call_direct_with(DirectMethod *method, PyObject *self, P
     if (method->flags == (METH_METHOD | METH_FASTCALL | METH_KEYWORDS))
         return ((PyCMethod)method->function)(self, method->type, stack + 1, 1, NULL);
     return PyObject_Vectorcall(method->descriptor, stack, 2, NULL);
+}
+
+/* Call with one argument and one more by name; `names` is the tuple of its name. */
+static inline PyObject *call_direct_named(DirectMethod *method, PyObject *self, PyObject *argument,
+                                          PyObject *named, PyObject *names)
+{
+    PyObject *stack[3] = {self, argument, named};
+    if (method->flags == (METH_METHOD | METH_FASTCALL | METH_KEYWORDS))
+        return ((PyCMethod)method->function)(self, method->type, stack + 1, 1, names);
+    if (method->flags == (METH_FASTCALL | METH_KEYWORDS))
+        return ((FastWithKeywords)method->function)(self, stack + 1, 1, names);
+    return PyObject_Vectorcall(method->descriptor, stack, 2, names);
+}
+
+/* An attribute that is read and written by C functions, which are called straight away. `self`
+ * must be of the type or of a subclass that does not replace the attribute. */
+typedef struct {
+    PyObject *descriptor;
+    getter get;
+    setter set;
+    void *closure;
+} DirectAttribute;
+
+static inline int find_attribute(DirectAttribute *attribute, PyObject *type, const char *name)
+{
+    PyObject *descriptor = PyObject_GetAttrString(type, name);
+    if (descriptor == NULL)
+        return -1;
+    attribute->descriptor = descriptor;
+    if (Py_IS_TYPE(descriptor, &PyGetSetDescr_Type)) {
+        PyGetSetDef *definition = ((PyGetSetDescrObject *)descriptor)->d_getset;
+        attribute->get = definition->get;
+        attribute->set = definition->set;
+        attribute->closure = definition->closure;
+    }
+    return 0;
+}
+
+static inline PyObject *read_direct(DirectAttribute *attribute, PyObject *self)
+{
+    if (attribute->get != NULL)
+        return attribute->get(self, attribute->closure);
+    return PyObject_CallMethod(attribute->descriptor, "__get__", "O", self);
+}
+
+static inline int write_direct(DirectAttribute *attribute, PyObject *self, PyObject *value)
+{
+    PyObject *done;
+    if (attribute->set != NULL)
+        return attribute->set(self, value, attribute->closure);
+    done = PyObject_CallMethod(attribute->descriptor, "__set__", "OO", self, value);
+    Py_XDECREF(done);
+    return done == NULL ? -1 : 0;
 }
 
 /* Make a future of exactly this type by its slots. `keywords` is {"loop": ...}, and is used again

@@ -20,7 +20,8 @@ cdef class Handle:
     cdef object made_at           # a traceback.StackSummary in debug mode
     cdef object shown             # what repr() says of a handle cancelled in debug mode
     cdef double when_s            # a timer's due time; the same size serves one freelist
-    cdef int arg_count            # -1: arg0 is the tuple of all arguments
+    cdef short arg_count          # -1: arg0 is the tuple of all arguments
+    cdef short is_step            # of a task; all others run while no task is the current one
     cdef bint is_cancelled
     cdef bint is_blank            # `context` is a shared one, and must be empty when it runs
     cdef bint scheduled           # lies in the heap of timers

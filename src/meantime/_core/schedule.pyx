@@ -24,6 +24,7 @@ from meantime._core.calls cimport (
 from meantime._core.kernel cimport monotonic_s
 from meantime._core.loop cimport Loop
 from meantime._core.ready cimport Handle, ThreadSafeHandle
+from meantime._core.tasks cimport StepCallback, Wakeup, can_drive, new_driven_task
 from meantime._core.timers cimport TimerHandle
 
 cdef extern from "Python.h":
@@ -132,6 +133,8 @@ cdef class SchedulingLoop(Loop):
         if self.closed:
             self.check_open()
         if self.task_factory is None:
+            if not kwargs and can_drive(self, coro):
+                return new_driven_task(self, coro, name, context)
             if name is None and context is None and not kwargs:
                 return tasks.Task(coro, loop=self)
             return tasks.Task(coro, loop=self, name=name, context=context, **kwargs)
@@ -211,6 +214,13 @@ cdef object call_soon(SchedulingLoop self, PyObject **given, Py_ssize_t count, P
     cdef Handle handle
     if parse(&call, 1, given, count, names):
         return by_name(self, "call_soon", None, given, count, names)
+    if type(<object>call.callback) is Wakeup and call.count == 1:
+        (<Wakeup>call.callback).wake(<object>call.arguments[0])
+        return None
+    if self.adopting is not None and type(<object>call.callback) is StepCallback:
+        # A task of ours is being made, and asks for its first step.
+        self.adopting.context = <object>call.context
+        return None
     handle = Handle.__new__(Handle)
     self.fill(handle, "call_soon", call.callback, call.arguments, call.count, call.context)
     self.ready.push(handle)

@@ -15,6 +15,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_FromObject, PyBytes_GET_SIZE
 
 from meantime._core.chunks cimport Chunks
+from meantime._core.parking cimport PENDING, Waiter, waiter_on
 
 cdef extern from *:
     """
@@ -151,6 +152,9 @@ cdef class StreamInput:
         To make one is the most expensive part of a short read. The one before the last is taken,
         because the handle that woke us has the last one still.
         """
+        waiter = waiter_on(self.loop)
+        if waiter is not None:
+            return waiter
         if self.spare is None or not is_only_ours(self):
             return self.loop.create_future()
         future = self.spare
@@ -170,6 +174,10 @@ cdef class StreamInput:
     cdef int wake(self) except -1:
         waiter = self._waiter
         self._waiter = None
+        if type(waiter) is Waiter:
+            if (<Waiter>waiter).state == PENDING:
+                (<Waiter>waiter).wake(None)
+            return 0
         try:
             waiter.set_result(None)
         except Exception:

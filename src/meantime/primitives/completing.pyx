@@ -15,7 +15,7 @@ from meantime.primitives.loops cimport (
     current_task,
     discard_awaiter,
     ensure_future,
-    new_future,
+    new_wait,
 )
 
 cdef object get_event_loop = asyncio.events.get_event_loop
@@ -48,7 +48,7 @@ cdef class Next(Coroutine):
     cdef object take_or_wait(self):
         cdef Completions completions = self.completions
         if not completions.done:
-            self.getter = new_future(completions.loop)
+            self.getter = new_wait(completions.loop)
             completions.getters.append(self.getter)
             return self.getter
         future = completions.done.popleft()

@@ -8,10 +8,14 @@ cimport cython
 from meantime.primitives import limits
 from meantime.primitives.loops cimport (
     add_awaiter,
+    add_callback,
     current_task,
     discard_awaiter,
     ensure_future,
+    exception_of,
     loop_of,
+    result_of,
+    was_cancelled,
 )
 
 cdef object CancelledError = asyncio.CancelledError
@@ -66,15 +70,15 @@ cdef class Gathering:
         if self.task is not None:
             discard_awaiter(child, self.task)
         if outer is None or outer.done():
-            if not child.cancelled():
+            if not was_cancelled(child):
                 # Nobody else will ask for it.
-                child.exception()
+                exception_of(child)
             return
         if not self.returns_exceptions:
-            if child.cancelled():
+            if was_cancelled(child):
                 outer.set_exception(child._make_cancelled_error())
                 return
-            exception = child.exception()
+            exception = exception_of(child)
             if exception is not None:
                 outer.set_exception(exception)
                 return
@@ -98,7 +102,7 @@ cdef class Gathering:
         for child in self.children:
             if not self.returns_exceptions:
                 # None has failed, or the gather would be over.
-                results.append(child.result())
+                results.append(result_of(child))
                 continue
             if child.cancelled():
                 message = child._cancel_message
@@ -142,7 +146,7 @@ cdef object gather_all(tuple awaitables, bint returns_exceptions):
         else:
             if gathering.task is not None:
                 add_awaiter(child, gathering.task)
-            child.add_done_callback(on_done)
+            add_callback(child, on_done)
         children.append(child)
     gathering.outer = outer = _GatheringFuture(children, loop=loop)
     if gathering.task is not None:

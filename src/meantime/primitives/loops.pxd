@@ -12,12 +12,19 @@ cdef object running_loop()
 cdef object current_task(object loop)
 cdef double now_s(object loop) except? -1.0
 cdef object new_future(object loop)
+# A future for the coroutine that runs now, and for nobody else: a Waiter where that can be.
+cdef object new_wait(object loop)
 cdef object new_task(object loop, object coroutine)
 
 # The future of any awaitable. `loop` may be None: then the current one is used for a new task.
 cdef object ensure_future(object awaitable, object loop)
 cdef object loop_of(object future)
 cdef bint is_plain_future(object future) noexcept
+# Methods of futures, straight where they are asyncio's own.
+cdef int add_callback(object future, object callback) except -1
+cdef bint was_cancelled(object future) except -1
+cdef object exception_of(object future)
+cdef object result_of(object future)
 cdef bint is_coroutine(object candidate)
 
 cdef int add_awaiter(object future, object task) except -1

@@ -7,13 +7,22 @@ import asyncio
 import sys
 
 from meantime._core.coroutine cimport Coroutine
+from meantime._core.parking cimport waiter_on
 from meantime._core.ready cimport Handle
 from meantime._core.schedule cimport SchedulingLoop
+from meantime._core.tasks cimport TaskOfOurs, can_drive, new_driven_task, stepping_task
 from meantime._core.timers cimport TimerHandle
 
 cdef extern from "Python.h":
     object PyObject_Call(object function, tuple arguments, dict keywords)
     bint PyCoro_CheckExact(object candidate) noexcept
+
+cdef extern from "methods.h":
+    ctypedef struct DirectMethod:
+        pass
+    int find_method(DirectMethod *method, object type, const char *name) except -1
+    object call_direct(DirectMethod *method, object self)
+    object call_direct_with(DirectMethod *method, object self, object argument)
 
 # asyncio looks its classes up when it makes one, so those who replace them there mean us as well.
 cdef object futures = asyncio.futures
@@ -25,6 +34,11 @@ cdef object iscoroutine = asyncio.coroutines.iscoroutine
 cdef type Future = asyncio.Future
 cdef type Task = asyncio.Task
 cdef tuple NOTHING = ()
+cdef DirectMethod ADD_DONE_CALLBACK, CANCELLED, EXCEPTION, RESULT
+find_method(&ADD_DONE_CALLBACK, Future, "add_done_callback")
+find_method(&CANCELLED, Future, "cancelled")
+find_method(&EXCEPTION, Future, "exception")
+find_method(&RESULT, Future, "result")
 cdef dict TO_LOOP = {"loop": None}
 
 TRACKS_AWAITERS = sys.version_info >= (3, 14)
@@ -48,6 +62,10 @@ cdef object running_loop():
 
 
 cdef object current_task(object loop):
+    if isinstance(loop, SchedulingLoop):
+        task = stepping_task(<SchedulingLoop>loop)
+        if task is not None:
+            return task
     if HAS_FAST_CURRENT_TASK:
         # Asked for by name, as it may be that of tasks written in Python.
         return tasks.current_task(loop)
@@ -75,15 +93,42 @@ cdef object new_future(object loop):
     return call_with_loop(futures.Future, NOTHING, loop)
 
 
+cdef object new_wait(object loop):
+    waiter = waiter_on(loop)
+    return waiter if waiter is not None else new_future(loop)
+
+
 cdef object new_task(object loop, object coroutine):
     cdef SchedulingLoop own = own_loop(loop)
     if own is None or own.task_factory is not None or own.closed:
         return loop.create_task(coroutine)
+    if can_drive(own, coroutine):
+        return new_driven_task(own, coroutine, None, None)
     return call_with_loop(tasks.Task, (coroutine,), loop)
 
 
 cdef bint is_plain_future(object future) noexcept:
-    return type(future) is Task or type(future) is Future
+    return type(future) is TaskOfOurs or type(future) is Task or type(future) is Future
+
+
+cdef int add_callback(object future, object callback) except -1:
+    if is_plain_future(future):
+        call_direct_with(&ADD_DONE_CALLBACK, future, callback)
+    else:
+        future.add_done_callback(callback)
+    return 0
+
+
+cdef bint was_cancelled(object future) except -1:
+    return call_direct(&CANCELLED, future) if is_plain_future(future) else future.cancelled()
+
+
+cdef object exception_of(object future):
+    return call_direct(&EXCEPTION, future) if is_plain_future(future) else future.exception()
+
+
+cdef object result_of(object future):
+    return call_direct(&RESULT, future) if is_plain_future(future) else future.result()
 
 
 cdef bint is_coroutine(object candidate):

@@ -5,16 +5,24 @@ from asyncio.futures import _set_result_unless_cancelled
 cimport cython
 from libc.math cimport isnan
 
-from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
+from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function, track_by_hand
+from meantime._core.parking cimport PENDING, Waiter
 from meantime._core.schedule cimport SchedulingLoop
 from meantime._core.timers cimport TimerHandle
 from meantime.primitives.loops cimport (
     cancel_handle,
-    new_future,
+    new_wait,
     own_loop,
     running_loop,
     start_timer,
 )
+
+
+cdef extern from *:
+    """
+    #define track(o) do { if (!PyObject_GC_IsTracked(o)) PyObject_GC_Track(o); } while (0)
+    """
+    void track(object o) noexcept
 
 
 @cython.final
@@ -25,7 +33,11 @@ cdef class Alarm(TimerHandle):
         if self.is_cancelled:
             return 0
         try:
-            _set_result_unless_cancelled(self.arg0, self.arg1)
+            if type(self.arg0) is Waiter:
+                if (<Waiter>self.arg0).state == PENDING:
+                    (<Waiter>self.arg0).wake(self.arg1)
+            else:
+                _set_result_unless_cancelled(self.arg0, self.arg1)
         except BaseException as error:
             self.report(error)
         return 0
@@ -47,9 +59,10 @@ cdef class Sleep(Coroutine):
             return self.pause()
         if isnan(self.delay):
             raise ValueError("Invalid delay: NaN (not a number)")
+        track(self)
         loop = running_loop()
         own = own_loop(loop)
-        future = new_future(loop)
+        future = new_wait(loop)
         if own is None:
             self.timer = loop.call_later(
                 self.delay, _set_result_unless_cancelled, future, self.result)
@@ -88,7 +101,10 @@ def sleep(delay, result=None):
     made.delay = delay
     made.result = result
     made.stage = FRESH
+    if result is not None or not (type(delay) is int or type(delay) is float):
+        track(made)
     return made
 
 
+track_by_hand(Sleep)
 mark_coroutine_function(sleep)

@@ -9,11 +9,14 @@ from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
 from meantime.primitives import slots
 from meantime.primitives.loops cimport (
     add_awaiter,
+    add_callback,
     current_task,
     discard_awaiter,
-    new_future,
+    exception_of,
+    new_wait,
     new_task,
     running_loop,
+    was_cancelled,
 )
 
 cdef object CancelledError = asyncio.CancelledError
@@ -71,7 +74,7 @@ cdef class Exiting(Coroutine):
         cdef TaskGroup group = self.group
         if group.tasks:
             if group.all_done is None:
-                group.all_done = new_future(group.loop)
+                group.all_done = new_wait(group.loop)
             return group.all_done
         try:
             return self.finish(group.end(self))
@@ -242,7 +245,7 @@ cdef class TaskGroup:
             self.on_done(task)
             return 0
         self.tasks.add(task)
-        task.add_done_callback(self.on_done)
+        add_callback(task, self.on_done)
         if CAN_BE_CANCELLED and self.aborting and not task.done():
             # It was started eagerly, and ended the group before it belonged to it.
             task.cancel()
@@ -334,9 +337,9 @@ cdef class TaskGroup:
             discard_awaiter(task, self.parent_task)
         if not self.tasks and self.all_done is not None and not self.all_done.done():
             self.all_done.set_result(True)
-        if task.cancelled():
+        if was_cancelled(task):
             return
-        exception = task.exception()
+        exception = exception_of(task)
         if exception is None:
             return
         self.errors.append(exception)

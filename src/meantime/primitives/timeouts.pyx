@@ -7,6 +7,7 @@ cimport cython
 
 from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
 from meantime._core.schedule cimport SchedulingLoop
+from meantime._core.tasks cimport count_cancels
 from meantime._core.timers cimport TimerHandle
 from meantime.primitives.loops cimport (
     cancel_handle,
@@ -17,6 +18,12 @@ from meantime.primitives.loops cimport (
     start_soon,
     start_timer,
 )
+
+cdef extern from *:
+    """
+    #define drop_attributes(timeout) Py_CLEAR((timeout)->__dict__)
+    """
+    void drop_attributes(Timeout timeout) noexcept
 
 cdef object CancelledError = asyncio.CancelledError
 cdef object StateFace = asyncio.timeouts._State
@@ -71,6 +78,7 @@ cdef class Leaving(Coroutine):
 cdef object original = asyncio.Timeout
 
 
+@cython.freelist(256)
 cdef class Timeout:
     """Cancels the task in its `async with` block when the time has come.
 
@@ -85,6 +93,10 @@ cdef class Timeout:
     def __class__(self):
         # Also for those who have asyncio's class at hand, perhaps from before ours took its place.
         return original if type(self) is Timeout else type(self)
+
+    def __cinit__(self, *args, **kwargs):
+        # Cython makes a dictionary for each object, and most never need it.
+        drop_attributes(self)
 
     def __init__(self, when):
         self.state = CREATED
@@ -145,7 +157,7 @@ cdef class Timeout:
             raise RuntimeError("Timeout should be used inside a task")
         self.state = ENTERED
         self.task = task
-        self.cancelling = task.cancelling()
+        self.cancelling = count_cancels(task)
         if self.when_s is not None:
             self.schedule(self.when_s)
         return 0

@@ -7,6 +7,12 @@ from collections import deque
 from cpython.object cimport PyObject, PyTypeObject
 
 from meantime._core.garbage cimport GC_SET_CLEAR
+from meantime._core.parking cimport (
+    CANCELLED as WAITER_CANCELLED,
+    PENDING,
+    Waiter,
+    new_waiter as waiter_of,
+)
 from meantime._core.schedule cimport SchedulingLoop
 from meantime.primitives.faces cimport refuse_to_be_awaited
 from meantime.primitives.loops cimport new_future
@@ -100,6 +106,8 @@ cdef class LoopBound:
         if loop is not self._loop or loop is None:
             loop = self._get_loop()
         if type(loop) is usual_loop and is_plain_now(<SchedulingLoop>loop):
+            if (<SchedulingLoop>loop).stepping is not None:
+                return waiter_of(<SchedulingLoop>loop)
             return new_by_slots(<PyTypeObject *>Future, (), TO_LOOP, "loop", loop)
         if isinstance(loop, SchedulingLoop):
             set_usual_loop(type(loop))
@@ -158,15 +166,21 @@ cdef object pop_first(object line):
 
 
 cdef bint is_done(object waiter) except -1:
+    if type(waiter) is Waiter:
+        return (<Waiter>waiter).state != PENDING
     return call_direct(&DONE, waiter) if type(waiter) is Future else waiter.done()
 
 
 cdef bint is_cancelled(object waiter) except -1:
+    if type(waiter) is Waiter:
+        return (<Waiter>waiter).state == WAITER_CANCELLED
     return call_direct(&CANCELLED, waiter) if type(waiter) is Future else waiter.cancelled()
 
 
 cdef int wake(object waiter, object result) except -1:
-    if type(waiter) is Future:
+    if type(waiter) is Waiter:
+        (<Waiter>waiter).wake(result)
+    elif type(waiter) is Future:
         call_direct_with(&SET_RESULT, waiter, result)
     else:
         waiter.set_result(result)

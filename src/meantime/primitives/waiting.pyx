@@ -16,6 +16,7 @@ from meantime.primitives.loops cimport (
     is_coroutine,
     loop_of,
     new_future,
+    new_wait,
     running_loop,
 )
 from meantime.primitives.timeouts cimport Timeout, new_timeout
@@ -75,7 +76,7 @@ cdef class Wait(Waiting):
             if is_coroutine(future):
                 raise TypeError("Passing coroutines is forbidden, use tasks explicitly.")
         loop = running_loop()
-        self.waiter = new_future(loop)
+        self.waiter = new_wait(loop)
         if self.timeout is not None:
             self.timer = loop.call_later(self.timeout, self.release)
         self.left = len(self.futures)
@@ -190,7 +191,7 @@ cdef class WaitFor(Waiting):
             return self.awaitable
         self.doing = WATCHING
         loop = running_loop()
-        self.waiter = new_future(loop)
+        self.waiter = new_wait(loop)
         self.timer = loop.call_later(self.delay, self.release)
         self.awaitable = ensure_future(self.awaitable, loop)
         self.awaitable.add_done_callback(self.release)
@@ -203,7 +204,7 @@ cdef class WaitFor(Waiting):
             # It may be due in this very turn, and would take the new waiter for its own.
             cancel_handle(self.timer)
         loop = running_loop()
-        self.waiter = new_future(loop)
+        self.waiter = new_wait(loop)
         self.task = current_task(loop)
         add_awaiter(self.awaitable, self.task)
         self.awaitable.add_done_callback(self.release)
