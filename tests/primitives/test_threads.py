@@ -1,8 +1,11 @@
 """to_thread and run_coroutine_threadsafe."""
 
 import asyncio
+import concurrent.futures
 import contextvars
 import inspect
+import logging
+import sys
 import threading
 
 import pytest
@@ -83,6 +86,97 @@ def test_the_loops_own_executor_is_used(any_loop):
     any_loop.run_until_complete(meantime.to_thread(int))
     del any_loop.run_in_executor
     assert used == [None]
+
+
+def test_a_call_that_was_cancelled_before_it_began_never_begins(any_loop):
+    begun, may_end, called = threading.Event(), threading.Event(), []
+
+    def block():
+        begun.set()
+        may_end.wait(10)
+
+    async def main():
+        any_loop.set_default_executor(concurrent.futures.ThreadPoolExecutor(1))
+        first = asyncio.ensure_future(meantime.to_thread(block))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        second = asyncio.ensure_future(meantime.to_thread(called.append, "second"))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        may_end.set()
+        await first
+        await meantime.to_thread(called.append, "third")
+
+    any_loop.run_until_complete(main())
+    assert called == ["third"]
+
+
+def test_an_executor_that_gives_up_its_work_cancels_the_calls(any_loop):
+    begun, may_end = threading.Event(), threading.Event()
+
+    def block():
+        begun.set()
+        may_end.wait(10)
+
+    async def main():
+        executor = concurrent.futures.ThreadPoolExecutor(1)
+        any_loop.set_default_executor(executor)
+        first = asyncio.ensure_future(meantime.to_thread(block))
+        while not begun.is_set():
+            await asyncio.sleep(0)
+        second = asyncio.ensure_future(meantime.to_thread(block))
+        await asyncio.sleep(0)
+        executor.shutdown(wait=False, cancel_futures=True)
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        with pytest.raises(RuntimeError, match="cannot schedule new futures after shutdown"):
+            await meantime.to_thread(block)
+        may_end.set()
+        await first
+
+    any_loop.run_until_complete(main())
+
+
+def test_an_executor_that_cannot_begin_fails_the_calls(any_loop):
+    def refuse():
+        raise OSError("no")
+
+    async def main():
+        executor = concurrent.futures.ThreadPoolExecutor(1, initializer=refuse)
+        any_loop.set_default_executor(executor)
+        with pytest.raises(concurrent.futures.BrokenExecutor):
+            await meantime.to_thread(print)
+
+    logging.getLogger("concurrent.futures").disabled = True
+    try:
+        any_loop.run_until_complete(main())
+    finally:
+        logging.getLogger("concurrent.futures").disabled = False
+
+
+def test_a_submit_that_somebody_put_in_place_is_called(any_loop, monkeypatch):
+    submitted = []
+    original = concurrent.futures.ThreadPoolExecutor.submit
+
+    def submit(self, *args, **kwargs):
+        submitted.append(self)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(concurrent.futures.ThreadPoolExecutor, "submit", submit)
+    assert any_loop.run_until_complete(meantime.to_thread(int, "7")) == 7
+    assert submitted == [any_loop._default_executor]
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="asyncio's own waits for ever")
+def test_a_function_that_raises_stop_iteration_has_it_explained(any_loop):
+    def stop():
+        raise StopIteration("value")
+
+    with pytest.raises(RuntimeError, match="StopIteration interacts badly") as caught:
+        any_loop.run_until_complete(meantime.to_thread(stop))
+    assert isinstance(caught.value.__cause__, StopIteration)
 
 
 def test_to_thread_passes_for_a_coroutine_function():
