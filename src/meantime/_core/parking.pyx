@@ -102,9 +102,13 @@ cdef class Waiter:
         if isinstance(exception, type):
             exception = exception()
         if isinstance(exception, StopIteration):
-            raise TypeError(
-                "StopIteration interacts badly with generators and cannot be raised into a Future"
+            # It would be taken for the end of whatever awaits this.
+            reason = exception
+            exception = RuntimeError(
+                "StopIteration interacts badly with generators and "
+                "cannot be raised into a Future"
             )
+            exception.__cause__ = exception.__context__ = reason
         self.exception_set = exception
         self.complete(FINISHED)
 

@@ -22,7 +22,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from meantime._core.calls cimport context_enter, take_exception
 from meantime._core.coroutine cimport Coroutine
 from meantime._core.loop cimport Loop
-from meantime._core.parking cimport PENDING, Waiter, schedule_step
+from meantime._core.parking cimport FINISHED, PENDING, Waiter, schedule_step
 from meantime._core.ready cimport Handle
 
 cdef extern from "Python.h":
@@ -128,7 +128,8 @@ cdef class Driver(Handle):
             raise InvalidStateError(f"step(): already done: {task!r}")
         enter_task(loop, task)
         loop.stepping = self
-        if self.arg1 is None and self.arg2 is None and not self.must_cancel:
+        if not self.must_cancel and self.arg2 is None and awaited_well(self):
+            self.arg1 = None
             outcome = PyIter_Send(self.callback, None, &result)
         else:
             exception = self.exception_to_throw(task)
@@ -261,6 +262,17 @@ cdef object take_ending(Driver driver):
 
 
 set_driver_slots(<PyTypeObject *>Driver, take_ending)
+
+
+cdef inline bint awaited_well(Driver driver) noexcept:
+    """Whether nothing was waited for, or something in line that has come."""
+    awaited = driver.arg1
+    if awaited is None:
+        return True
+    return (
+        type(awaited) is Waiter and (<Waiter>awaited).state == FINISHED
+        and (<Waiter>awaited).exception_set is None
+    )
 
 
 cdef bint is_future_of_asyncio(object candidate) noexcept:

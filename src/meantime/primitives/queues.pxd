@@ -18,8 +18,11 @@ cdef class Queue(LoopBound):
 
     cdef bint is_empty(self) except -1
     cdef bint is_full(self) except -1
+    cdef bint has_room_now(self) except -1
     cdef int put_now(self, object item) except -1
+    cdef int take_in(self, object item) except -1
     cdef object get_now(self)
+    cdef object hand_out(self)
     cdef Event finished_event(self)
 
 cdef class PriorityQueue(Queue):

@@ -41,14 +41,14 @@ cdef class Get(Coroutine):
 
     cdef object begin(self):
         queue = self.queue
+        if queue.is_plain() and PyObject_Size(queue.items) > 0:
+            return self.finish(queue.hand_out())
         if queue.is_empty():
             if queue._is_shutdown and queue.is_empty():
                 raise QueueShutDown
             self.waiter = queue.new_waiter()
             append(queue._getters, self.waiter)
             return self.waiter
-        if queue.is_plain():
-            return self.finish(queue.get_now())
         return self.finish((<object>queue).get_nowait())
 
     cdef object resume(self, object value):
@@ -74,15 +74,15 @@ cdef class Put(Coroutine):
 
     cdef object begin(self):
         queue = self.queue
+        if queue.has_room_now():
+            queue.take_in(self.item)
+            return self.finish(None)
         if queue.is_full():
             if queue._is_shutdown:
                 raise QueueShutDown
             self.waiter = queue.new_waiter()
             append(queue._putters, self.waiter)
             return self.waiter
-        if queue.is_plain():
-            queue.put_now(self.item)
-            return self.finish(None)
         return self.finish((<object>queue).put_nowait(self.item))
 
     cdef object resume(self, object value):
@@ -264,6 +264,12 @@ cdef class Queue(LoopBound):
             return 0 < self.limit <= PyObject_Size(self.items)
         return (<object>self).full()
 
+    cdef bint has_room_now(self) except -1:
+        """Whether an item can be put in without asking anybody else."""
+        if self._is_shutdown or self.limit < 0 or not self.is_plain():
+            return False
+        return self.limit == 0 or PyObject_Size(self.items) < self.limit
+
     # ---- put and get
 
     @cython.binding(True)
@@ -295,6 +301,10 @@ cdef class Queue(LoopBound):
             raise QueueShutDown
         if self.is_full():
             raise QueueFull
+        return self.take_in(item)
+
+    cdef int take_in(self, object item) except -1:
+        """Put an item where there is room, and wake who waits for it."""
         if self.is_plain():
             self.add(item)
         else:
@@ -334,6 +344,10 @@ cdef class Queue(LoopBound):
             if self._is_shutdown:
                 raise QueueShutDown
             raise QueueEmpty
+        return self.hand_out()
+
+    cdef object hand_out(self):
+        """Take an item out that is there, and wake who waits for the room."""
         item = self.take() if self.is_plain() else (<object>self)._get()
         if self.putters is not None:
             wake_next(self.putters)

@@ -144,11 +144,13 @@ cdef class Semaphore(Acquirable):
     cdef bint wake_next(self) except -1:
         """Give one of those who wait their turn. Returns whether there was one."""
         if self._waiters:
-            for waiter in self._waiters:
-                if not is_done(waiter):
-                    self._value -= 1
-                    wake(waiter, True)
-                    return True
+            waiter = self._waiters[0]
+            if is_done(waiter):
+                waiter = first_pending(self._waiters)
+            if waiter is not None:
+                self._value -= 1
+                wake(waiter, True)
+                return True
         return False
 
     cdef int wake_allowed(self) except -1:
@@ -156,6 +158,13 @@ cdef class Semaphore(Acquirable):
             if not self.wake_next() or not WAKES_AS_MANY:
                 break
         return 0
+
+
+cdef object first_pending(object line):
+    for waiter in line:
+        if not is_done(waiter):
+            return waiter
+    return None
 
 
 cdef class BoundedSemaphore(Semaphore):

@@ -5,6 +5,7 @@ from asyncio.events import _get_running_loop
 from collections import deque
 
 from cpython.object cimport PyObject, PyTypeObject
+from cpython.pythread cimport PyThread_get_thread_ident
 
 from meantime._core.garbage cimport GC_SET_CLEAR
 from meantime._core.parking cimport (
@@ -102,6 +103,10 @@ cdef class LoopBound:
         """Return a new future of the running loop."""
         if not self.is_plain():
             return (<object>self)._get_loop().create_future()
+        loop = self._loop
+        if type(loop) is usual_loop and is_stepping_here(<SchedulingLoop>loop):
+            # A loop that steps a task in this thread is the one that runs here.
+            return waiter_of(<SchedulingLoop>loop)
         loop = _get_running_loop()
         if loop is not self._loop or loop is None:
             loop = self._get_loop()
@@ -123,6 +128,13 @@ cdef int set_usual_loop(type kind) except -1:
     global usual_loop
     usual_loop = kind
     return 0
+
+
+cdef bint is_stepping_here(SchedulingLoop loop) except -1:
+    return (
+        loop.stepping is not None and loop._thread_id == PyThread_get_thread_ident()
+        and is_plain_now(loop)
+    )
 
 
 cdef bint is_plain_now(SchedulingLoop loop) except -1:
@@ -155,7 +167,11 @@ cdef int append(object line, object item) except -1:
 
 cdef int remove(object line, object item) except -1:
     if type(line) is Deque:
-        call_direct_with(&REMOVE, line, item)
+        if line and line[0] is item:
+            # Most often it is this one's turn.
+            call_direct(&POPLEFT, line)
+        else:
+            call_direct_with(&REMOVE, line, item)
     else:
         line.remove(item)
     return 0
