@@ -66,6 +66,9 @@ def any_loop(request):
         except meantime.BackendError as refusal:
             pytest.skip(str(refusal))
     yield loop
+    if not loop.is_closed():
+        # A generator that the test left would else be closed by whenever the collector finds it.
+        loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
 
