@@ -13,6 +13,7 @@ from meantime.primitives.loops cimport (
     discard_awaiter,
     ensure_future,
     exception_of,
+    forget_quietly,
     loop_of,
     result_of,
     was_cancelled,
@@ -139,7 +140,7 @@ cdef object gather_all(tuple awaitables, bint returns_exceptions):
         if child is not awaitable:
             futures[awaitable] = child
             # Nobody else has the task, so nobody else can be to blame for leaving it.
-            child._log_destroy_pending = False
+            forget_quietly(child)
         gathering.left += 1
         if COUNTS_DONE_AT_ONCE and child.done():
             done.append(child)

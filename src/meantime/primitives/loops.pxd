@@ -25,6 +25,8 @@ cdef int add_callback(object future, object callback) except -1
 cdef bint was_cancelled(object future) except -1
 cdef object exception_of(object future)
 cdef object result_of(object future)
+# Let nobody be told when a task that is pending is dropped.
+cdef int forget_quietly(object task) except -1
 cdef bint is_coroutine(object candidate)
 
 cdef int add_awaiter(object future, object task) except -1

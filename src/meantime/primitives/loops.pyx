@@ -20,7 +20,11 @@ cdef extern from "Python.h":
 cdef extern from "methods.h":
     ctypedef struct DirectMethod:
         pass
+    ctypedef struct DirectAttribute:
+        pass
     int find_method(DirectMethod *method, object type, const char *name) except -1
+    int find_attribute(DirectAttribute *attribute, object type, const char *name) except -1
+    int write_direct(DirectAttribute *attribute, object self, object value) except -1
     object call_direct(DirectMethod *method, object self)
     object call_direct_with(DirectMethod *method, object self, object argument)
 
@@ -39,6 +43,9 @@ find_method(&ADD_DONE_CALLBACK, Future, "add_done_callback")
 find_method(&CANCELLED, Future, "cancelled")
 find_method(&EXCEPTION, Future, "exception")
 find_method(&RESULT, Future, "result")
+cdef DirectAttribute LOG_DESTROY_PENDING
+if hasattr(Task, "_log_destroy_pending"):
+    find_attribute(&LOG_DESTROY_PENDING, Task, "_log_destroy_pending")
 cdef dict TO_LOOP = {"loop": None}
 
 TRACKS_AWAITERS = sys.version_info >= (3, 14)
@@ -131,6 +138,14 @@ cdef object result_of(object future):
     return call_direct(&RESULT, future) if is_plain_future(future) else future.result()
 
 
+cdef int forget_quietly(object task) except -1:
+    if type(task) is TaskOfOurs:
+        write_direct(&LOG_DESTROY_PENDING, task, False)
+    else:
+        task._log_destroy_pending = False
+    return 0
+
+
 cdef bint is_coroutine(object candidate):
     return (
         PyCoro_CheckExact(candidate) or isinstance(candidate, Coroutine) or iscoroutine(candidate)
@@ -138,7 +153,11 @@ cdef bint is_coroutine(object candidate):
 
 
 cdef object ensure_future(object awaitable, object loop):
-    if is_plain_future(awaitable) or not is_coroutine(awaitable) or isfuture(awaitable):
+    # Of these two, none can be a future as well, which a class of the program's own could.
+    is_only_coroutine = PyCoro_CheckExact(awaitable) or isinstance(awaitable, Coroutine)
+    if not is_only_coroutine and (
+        is_plain_future(awaitable) or not is_coroutine(awaitable) or isfuture(awaitable)
+    ):
         if loop is not None and is_plain_future(awaitable) and loop_of(awaitable) is loop:
             return awaitable
         return tasks.ensure_future(awaitable, loop=loop)
