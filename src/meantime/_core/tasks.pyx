@@ -30,18 +30,6 @@ cdef extern from "Python.h":
     int PyContext_Exit(PyObject *context) except -1
     object PyObject_Call(object function, tuple arguments, dict keywords)
 
-cdef extern from "tasks.h":
-    enum: PYGEN_RETURN, PYGEN_NEXT, PYGEN_ERROR
-    int PyIter_Send(object iterator, object value, PyObject **result) noexcept
-    int throw_into(object coroutine, object exception, PyObject **result) noexcept
-    object own_result "(PyObject *)"(PyObject *result)
-    # The C function of a builtin method, and that method of another object.
-    ctypedef struct BuiltinMethod:
-        pass
-    BuiltinMethod *builtin_method(object method) noexcept
-    object bound_builtin "PyCFunction_New"(BuiltinMethod *method, object self)
-    void set_driver_slots(PyTypeObject *type, object (*ending_of)(Driver driver)) noexcept
-
 cdef extern from "methods.h":
     ctypedef struct DirectMethod:
         pass
@@ -60,6 +48,16 @@ cdef extern from "methods.h":
 
 cdef extern from "tasks.h":
     object failure_of(DirectMethod *result, object future, bint is_of_asyncio)
+    enum: PYGEN_RETURN, PYGEN_NEXT, PYGEN_ERROR
+    int PyIter_Send(object iterator, object value, PyObject **result) noexcept
+    int throw_into(object coroutine, object exception, PyObject **result) noexcept
+    object own_result "(PyObject *)"(PyObject *result)
+    # The C function of a builtin method, and that method of another object.
+    ctypedef struct BuiltinMethod:
+        pass
+    BuiltinMethod *builtin_method(object method) noexcept
+    object bound_builtin "PyCFunction_New"(BuiltinMethod *method, object self)
+    void set_driver_slots(PyTypeObject *type, object (*ending_of)(Driver driver)) noexcept
 
 cdef type Future = asyncio.Future
 cdef type Original = asyncio.Task
@@ -241,10 +239,9 @@ cdef class Driver(Handle):
 
     cdef int report_step(self, object task, object exception) except -1:
         """As `Handle.report`."""
-        if isinstance(exception, (SystemExit, KeyboardInterrupt)):
-            (<Loop>self.loop).leave_task()
-            raise exception
         (<Loop>self.loop).leave_task()
+        if isinstance(exception, (SystemExit, KeyboardInterrupt)):
+            raise exception
         (<object>self.loop).call_exception_handler({
             "message": f"Exception in the step of {task!r}",
             "exception": exception,
@@ -438,33 +435,23 @@ cdef object new_driven_task(Loop loop, object coroutine, object name, object con
 
 # ---- learning how asyncio's tasks are stepped
 
-class LoopThatLooks:
-    """Enough of a loop to make a task on, and to see what it asks for."""
+class Looker:
+    """Enough of a loop to make a task on, and of a future to be awaited, to see what is asked."""
+    _asyncio_future_blocking = False
 
     def __init__(self):
         self.asked = []
 
-    @staticmethod
-    def get_debug():
+    def get_debug(self):
         return False
+
+    def get_loop(self):
+        return self
 
     def call_soon(self, callback, *_, context=None):
         self.asked.append(callback)
 
-
-class FutureThatLooks:
-    """Enough of a future to be awaited, and to see how the task wants to be woken."""
-    _asyncio_future_blocking = False
-
-    def __init__(self, loop):
-        self.loop = loop
-        self.asked = []
-
-    def get_loop(self):
-        return self.loop
-
-    def add_done_callback(self, callback, *, context=None):
-        self.asked.append(callback)
+    add_done_callback = call_soon
 
     def result(self):
         return None
@@ -489,14 +476,14 @@ cdef bint look_at_tasks() except -1:
     if sys.version_info >= (3, 14) or not hasattr(Original, "_coro"):
         return False
     find_attribute(&COROUTINE, Original, "_coro")
-    loop = LoopThatLooks()
-    future = FutureThatLooks(loop)
-    task = Original(wait_once(future), loop=loop, name="")
+    loop = Looker()
+    task = Original(wait_once(loop), loop=loop, name="")
     take_first_step = loop.asked.pop()
     StepCallback = type(take_first_step)
     take_first_step()
-    future.asked[0](future)
-    task_wakeup = builtin_method(future.asked[0])
+    wake = loop.asked.pop()
+    wake(loop)
+    task_wakeup = builtin_method(wake)
     CURRENT_TASKS[loop] = task
     is_seen = asyncio.tasks.current_task(loop) is task
     del CURRENT_TASKS[loop]
