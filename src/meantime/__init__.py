@@ -11,8 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 from meantime.errors import BackendError as BackendError
 from meantime.errors import FallbackWarning as FallbackWarning
+from meantime.errors import WorkerDiedError as WorkerDiedError
 from meantime.loop import EventLoop as EventLoop
 from meantime.loop import backend as backend
+from meantime.offload import CapacityLimiter as CapacityLimiter
+from meantime.offload import WorkerFunctionError as WorkerFunctionError
+from meantime.offload import WorkerTraceback as WorkerTraceback
+from meantime.offload import default_limiter as default_limiter
+from meantime.offload import offload as offload
+from meantime.offload import offload_map as offload_map
+from meantime.offload import report_progress as report_progress
+from meantime.offload import stop_workers as stop_workers
+from meantime.offload import to_interpreter as to_interpreter
+from meantime.offload import to_process as to_process
 from meantime.primitives import Barrier as Barrier
 from meantime.primitives import BoundedSemaphore as BoundedSemaphore
 from meantime.primitives import Condition as Condition
@@ -63,6 +74,7 @@ __all__ = [
     "BackendError",
     "Barrier",
     "BoundedSemaphore",
+    "CapacityLimiter",
     "Condition",
     "Event",
     "EventLoop",
@@ -79,22 +91,32 @@ __all__ = [
     "StreamWriter",
     "TaskGroup",
     "Timeout",
+    "WorkerDiedError",
+    "WorkerFunctionError",
+    "WorkerTraceback",
     "__version__",
     "as_completed",
     "backend",
+    "default_limiter",
     "gather",
     "install",
     "new_event_loop",
+    "offload",
+    "offload_map",
     "open_connection",
     "open_unix_connection",
+    "report_progress",
     "run",
     "run_coroutine_threadsafe",
     "shield",
     "sleep",
     "start_server",
     "start_unix_server",
+    "stop_workers",
     "timeout",
     "timeout_at",
+    "to_interpreter",
+    "to_process",
     "to_thread",
     "uninstall",
     "wait",

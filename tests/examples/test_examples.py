@@ -129,6 +129,17 @@ def empty_database(port):
     ) as server:
         server.execute(f"CREATE DATABASE {name}")
     return name
+def test_heavy_work_elsewhere_leaves_the_clock_ticking(backend):
+    printed, _ = run("offload.py", "--up-to", "40000", backend=backend)
+    assert printed.splitlines() == [
+        "  25 % of 40000",
+        "  50 % of 40000",
+        "  75 % of 40000",
+        "4203 primes below 40000, 2262 below 20000",
+        "count_for_ever was ended after 0.2 s",
+        "The squares below 10,000 are 333283335000 together",
+        "The clock went on ticking: yes",
+    ]
 
 
 def test_the_conversation_is_always_the_same(backend):

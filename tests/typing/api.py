@@ -44,3 +44,26 @@ async def asyncios_names_are_there() -> None:
         task = group.create_task(main())
     assert_type(task.result(), int)
     assert_type(await meantime.gather(main(), main()), tuple[int, int])
+
+
+def add(one: int, other: int = 1) -> int:
+    return one + other
+
+
+@meantime.offload(where="process", timeout=5)
+def decorated(one: int, other: int = 1) -> int:
+    return one + other
+
+
+async def functions_elsewhere(limiter: meantime.CapacityLimiter) -> None:
+    assert_type(await meantime.to_thread(add, 1, other=2), int)
+    assert_type(await meantime.to_process(add, 1, timeout=3, limiter=limiter), int)
+    assert_type(await meantime.to_interpreter(add, 1), int)
+    assert_type(await meantime.offload(add, 1, other=2, where="process"), int)
+    assert_type(await meantime.offload(add, 1, limiter=asyncio.Semaphore(2)), int)
+    assert_type(await decorated(1, other=2), int)
+    async for each in meantime.offload_map(add, [1, 2, 3], ordered=False):
+        assert_type(each, int)
+    meantime.default_limiter("process").total = 2
+    meantime.report_progress(1, 2)
+    meantime.stop_workers()

@@ -1,0 +1,140 @@
+"""The workers of this process: those that wait for a job, those that have one, and those dying."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import os
+import threading
+import time
+from contextlib import suppress
+
+from .workers import IDLE_S, Worker
+
+END_WAIT_S = 1.0
+"""How long the program waits, as it ends, for idle workers to end by themselves."""
+
+
+class Pool:
+    """Keeps workers warm. Any thread and any event loop may take from it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.idle: list[Worker] = []
+        self.busy: set[Worker] = set()
+        self.dying: list[Worker] = []
+        self.lifeline: tuple[int, int] | None = None
+        self.idle_s = IDLE_S
+        self.look_at = 0.0
+
+    def take(self) -> Worker:
+        """Return a worker for one job: the one that was used last, or a new one.
+
+        Raises:
+            OSError: no process, descriptor or memory is left for a new one.
+        """
+        with self.lock:
+            while self.idle:
+                worker = self.idle.pop()
+                if worker.is_fresh():
+                    self.busy.add(worker)
+                    return worker
+                self.bury(worker)
+            if self.lifeline is None:
+                self.lifeline = os.pipe()
+            worker = Worker(self.lifeline[0], self.idle_s)
+            self.busy.add(worker)
+            return worker
+
+    def give_back(self, worker: Worker) -> None:
+        """Take a worker that has done its job."""
+        with self.lock:
+            self.busy.discard(worker)
+            self.idle.append(worker)
+        self.look_later()
+
+    def drop(self, worker: Worker) -> None:
+        """Take a worker that has been ended, or has ended."""
+        with self.lock:
+            self.busy.discard(worker)
+            self.bury(worker)
+
+    def bury(self, worker: Worker) -> None:
+        """Close what is left of a worker, now or as soon as the kernel has ended it."""
+        worker.close()
+        if not worker.has_ended():
+            self.dying.append(worker)
+
+    def clear_away(self) -> None:
+        """Forget the workers that have ended."""
+        with self.lock:
+            self.dying = [worker for worker in self.dying if not worker.has_ended()]
+            left = [worker for worker in self.idle if not worker.is_fresh()]
+            for worker in left:
+                self.idle.remove(worker)
+                self.bury(worker)
+
+    def look_later(self) -> None:
+        """Let the loop look, when their patience is over, for idle workers that have ended."""
+        loop = asyncio.get_running_loop()
+        now = time.monotonic()
+        if now >= self.look_at:
+            self.look_at = now + self.idle_s + 1.0
+            loop.call_later(self.idle_s + 1.0, self.look)
+
+    def look(self) -> None:
+        """Clear away, and look again as long as there is something to look for."""
+        self.clear_away()
+        if self.idle or self.dying:
+            self.look_later()
+
+    def stop(self) -> None:
+        """End all workers: idle ones let go by themselves, the others are killed."""
+        with self.lock:
+            busy, idle = list(self.busy), [*self.idle, *self.dying]
+            self.busy.clear()
+            self.idle, self.dying = [], []
+            for worker in busy:
+                worker.kill()
+            for worker in [*busy, *idle]:
+                worker.close()
+            give_up_at = time.monotonic() + END_WAIT_S
+            for worker in [*idle, *busy]:
+                while not worker.has_ended() and time.monotonic() < give_up_at:
+                    time.sleep(0.002)
+                if not worker.has_ended():
+                    worker.kill()
+                    worker.process.wait()
+            if self.lifeline is not None:
+                for fd in self.lifeline:
+                    os.close(fd)
+                self.lifeline = None
+            self.look_at = 0.0
+
+    def forget(self) -> None:
+        """After a fork, in the child: the workers are the parent's."""
+        self.lock = threading.Lock()
+        for worker in [*self.idle, *self.busy, *self.dying]:
+            with suppress(OSError):
+                worker.close()
+            worker.process.returncode = 0  # nor does the child wait for them
+        self.idle, self.busy, self.dying = [], set(), []
+        if self.lifeline is not None:
+            for fd in self.lifeline:
+                os.close(fd)
+            self.lifeline = None
+        self.look_at = 0.0
+
+
+POOL = Pool()
+atexit.register(POOL.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=POOL.forget)
+
+
+def stop_workers() -> None:
+    """End all worker processes now. Running jobs end with a WorkerDiedError.
+
+    The program's end does this by itself, and the next job starts a new worker.
+    """
+    POOL.stop()

@@ -1,0 +1,129 @@
+"""The program of a worker process: it takes one job after the other, until nobody sends any more.
+
+It is started without meantime, which takes longer to import than many jobs take to run. The files
+that it needs stand beside it and are loaded as a package of another name; those that a job may
+refer to are then known by both names, and are the same modules.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import fcntl
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+from typing import Any
+
+from . import packets, progress
+from .calls import Failure
+from .jobs import perform, share_modules
+from .parcels import Parcel
+
+F_SETSIG = getattr(fcntl, "F_SETSIG", 10)
+OOM_SCORE_OF_A_WORKER = 500
+
+
+def die_with_parent(lifeline_fd: int) -> None:
+    """Let the kernel end this process when the other end of a pipe is closed.
+
+    A busy worker does not look at its socket, and a thread that did would need the GIL, which a
+    function written in C may hold for an hour. The kernel's signal needs nobody.
+    """
+    fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, os.getpid())
+    fcntl.fcntl(lifeline_fd, F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(lifeline_fd, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline_fd, fcntl.F_SETFL, flags | os.O_ASYNC | os.O_NONBLOCK)
+    gone = select.poll()
+    gone.register(lifeline_fd, 0)
+    if gone.poll(0):
+        os._exit(1)  # it was closed before the kernel knew of us
+
+
+def ask_to_be_killed_first() -> None:
+    """When memory runs out, the kernel should end a job and not the program that waits for it."""
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:  # noqa: PTH123 - pathlib loads slowly
+            file.write(str(OOM_SCORE_OF_A_WORKER))
+    except OSError:
+        pass  # there is no /proc, or no right to
+
+
+class Channel:
+    """The socket to the program. Several threads of a job may report progress on it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        self.lock = threading.Lock()
+
+    def send(self, kind: bytes, parcel: Parcel) -> None:
+        """Send a parcel, in the packet or in shared memory."""
+        with self.lock:
+            if parcel.is_inline():
+                packets.send(self.sock, kind, b"".join(parcel.pieces))
+                return
+            fd, shape = parcel.write()
+            try:
+                packets.send(self.sock, kind, shape, fd)
+            finally:
+                os.close(fd)
+
+    def report(self, *values: Any) -> None:
+        """Send what a job reports."""
+        self.send(packets.PROGRESS, Parcel(values))
+
+
+def serve(channel: Channel) -> None:
+    """Take jobs until the program has gone, or has sent none for a while."""
+    while True:
+        try:
+            packet = packets.receive(channel.sock)
+        except BlockingIOError:
+            packets.send(channel.sock, packets.LEAVING)
+            return
+        if packet is None:
+            return
+        if packet.kind == packets.SETUP:
+            sys.path[:] = packet.load()
+            continue
+        kind, parcel = perform(packet.load)
+        del packet
+        try:
+            channel.send(kind, parcel)
+        except OSError as refusal:
+            if refusal.errno in (errno.EPIPE, errno.ECONNRESET):
+                return
+            failure = OSError(refusal.errno, f"the result could not be sent back: {refusal}")
+            channel.send(packets.ERROR, Parcel(tuple(Failure.of(failure))))
+        del parcel  # a result may be large
+        sys.stdout.flush()
+
+
+def main(fd: int, lifeline_fd: int, crash_fd: int, idle_s: float) -> None:
+    """Serve the program at the other end of a socket."""
+    die_with_parent(lifeline_fd)
+    ask_to_be_killed_first()
+    faulthandler.enable(crash_fd)
+    for each in (fd, lifeline_fd, crash_fd):
+        os.set_inheritable(each, False)
+    share_modules()
+    with socket.socket(fileno=fd) as sock:
+        serve_patiently(sock, idle_s)
+
+
+def serve_patiently(sock: socket.socket, idle_s: float) -> None:
+    """Say hello, and serve until no job has come for a while."""
+    seconds, microseconds = divmod(round(idle_s * 1e6), 1_000_000)
+    patience = struct.pack("@ll", seconds, microseconds)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+    channel = Channel(sock)
+    progress.Worker.listener = channel.report
+    packets.send(sock, packets.HELLO)
+    try:
+        serve(channel)
+    except BrokenPipeError:
+        pass  # the program has gone
