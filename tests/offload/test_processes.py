@@ -15,7 +15,7 @@ import pytest
 import meantime
 from meantime.offload.pool import POOL
 from meantime.offload.workers import Worker
-from tests.offload import work
+from tests.offload import reporting, work
 
 pytestmark = pytest.mark.slow  # each test starts processes
 
@@ -161,7 +161,9 @@ def test_a_context_variable_of_the_main_file_is_carried():
 def test_reports_arrive_in_order_before_the_result(any_loop):
     reports = []
     result = any_loop.run_until_complete(
-        meantime.to_process(work.count_to, 100, on_progress=lambda *values: reports.append(values))
+        meantime.to_process(
+            reporting.count_to, 100, on_progress=lambda *values: reports.append(values)
+        )
     )
     assert result == 100
     assert reports == [(step, 100) for step in range(100)]
@@ -174,24 +176,27 @@ def test_a_failing_listener_is_told_to_the_loop_and_does_not_harm_the_job(any_lo
     def fail(step, number):
         raise KeyError(step)
 
-    assert any_loop.run_until_complete(meantime.to_process(work.count_to, 2, on_progress=fail)) == 2
+    assert (
+        any_loop.run_until_complete(meantime.to_process(reporting.count_to, 2, on_progress=fail))
+        == 2
+    )
     assert [type(error) for error in told] == [KeyError, KeyError]
 
 
 def test_to_report_where_nobody_listens_does_nothing(any_loop):
-    assert any_loop.run_until_complete(meantime.to_process(work.count_to, 3)) == 3
-    assert work.count_to(3) == 3
+    assert any_loop.run_until_complete(meantime.to_process(reporting.count_to, 3)) == 3
+    assert reporting.count_to(3) == 3
 
 
 def test_a_decorated_function_runs_in_a_process_each_time(any_loop):
     async def main():
-        return await work.decorated(3), await work.Holder(4).add(1)
+        return await reporting.decorated(3), await reporting.Holder(4).add(1)
 
     (one, number), (other, total) = any_loop.run_until_complete(main())
     assert os.getpid() not in (one, other)
     assert (number, total) == (3, 5)
-    assert work.decorated.__doc__ == "Return who runs this, and a number."
-    assert asyncio.iscoroutinefunction(work.decorated)
+    assert reporting.decorated.__doc__ == "Return who runs this, and a number."
+    assert asyncio.iscoroutinefunction(reporting.decorated)
 
 
 def test_an_argument_named_like_an_option_is_bound_before(any_loop):

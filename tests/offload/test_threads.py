@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import meantime
-from tests.offload import work
+from tests.offload import reporting, work
 
 VARIABLE = contextvars.ContextVar("VARIABLE", default="nothing")
 
@@ -61,8 +61,8 @@ def test_reports_from_a_thread_arrive_in_the_loops_thread(thread_loop, pool):
         reports.append((threading.get_ident(), *values))
 
     async def main():
-        await meantime.offload(work.count_to, 2, on_progress=listen)
-        await meantime.offload(work.count_to, 1, on_progress=listen, where=pool)
+        await meantime.offload(reporting.count_to, 2, on_progress=listen)
+        await meantime.offload(reporting.count_to, 1, on_progress=listen, where=pool)
 
     thread_loop.run_until_complete(main())
     here = threading.get_ident()

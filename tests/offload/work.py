@@ -1,4 +1,7 @@
-"""Functions for workers to run. They stand in a module, so that a worker can import them."""
+"""Functions for workers to run. They stand in a module, so that a worker can import them.
+
+It does not import meantime, which would make each new worker slow.
+"""
 
 import contextvars
 import os
@@ -6,8 +9,6 @@ import signal
 import sys
 import time
 from pathlib import Path
-
-import meantime
 
 REQUEST = contextvars.ContextVar("REQUEST", default="no request")
 
@@ -52,12 +53,6 @@ def request():
 
 def divide(one, other):
     return one / other
-
-
-def count_to(number):
-    for step in range(number):
-        meantime.report_progress(step, number)
-    return number
 
 
 def die_of(number):
@@ -105,21 +100,6 @@ def raise_cancelled():
     import asyncio
 
     raise asyncio.CancelledError
-
-
-@meantime.offload(where="process")
-def decorated(number):
-    """Return who runs this, and a number."""
-    return os.getpid(), number
-
-
-class Holder:
-    def __init__(self, number):
-        self.number = number
-
-    @meantime.offload(where="process", timeout=30)
-    def add(self, other):
-        return os.getpid(), self.number + other
 
 
 def spin_if(spins):
