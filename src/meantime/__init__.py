@@ -17,11 +17,13 @@ from meantime.loop import backend as backend
 from meantime.offload import CapacityLimiter as CapacityLimiter
 from meantime.offload import WorkerFunctionError as WorkerFunctionError
 from meantime.offload import WorkerTraceback as WorkerTraceback
+from meantime.offload import connect_cluster as connect_cluster
 from meantime.offload import default_limiter as default_limiter
 from meantime.offload import offload as offload
 from meantime.offload import offload_map as offload_map
 from meantime.offload import report_progress as report_progress
 from meantime.offload import stop_workers as stop_workers
+from meantime.offload import to_cluster as to_cluster
 from meantime.offload import to_interpreter as to_interpreter
 from meantime.offload import to_process as to_process
 from meantime.primitives import Barrier as Barrier
@@ -97,6 +99,7 @@ __all__ = [
     "__version__",
     "as_completed",
     "backend",
+    "connect_cluster",
     "default_limiter",
     "gather",
     "install",
@@ -115,6 +118,7 @@ __all__ = [
     "stop_workers",
     "timeout",
     "timeout_at",
+    "to_cluster",
     "to_interpreter",
     "to_process",
     "to_thread",

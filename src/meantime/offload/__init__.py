@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from .batches import offload_map as offload_map
+from .clusters import connect_cluster as connect_cluster
 from .dispatch import offload as offload
+from .dispatch import to_cluster as to_cluster
 from .dispatch import to_interpreter as to_interpreter
 from .dispatch import to_process as to_process
 from .limiter import CapacityLimiter as CapacityLimiter

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, TypeVar, overload
 
 from .calls import name_of, perform_each, perform_each_here
+from .clusters import call_on_cluster, is_cluster
 from .interpreters import call_in_interpreter, check_python
 from .limiter import DEFAULTS
 from .packets import HAS_PACKETS
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
     from contextlib import AbstractAsyncContextManager
 
-    Where = str | concurrent.futures.Executor
+    Where = str | concurrent.futures.Executor | Any
     Limiter = AbstractAsyncContextManager[Any]
 
 Result = TypeVar("Result")
@@ -53,10 +54,12 @@ class Options(NamedTuple):
                 check_system()
             if self.where == "interpreter":
                 check_interpreter(self.on_progress)
+        elif is_cluster(self.where):
+            check_cluster(self.on_progress)
         elif not isinstance(self.where, concurrent.futures.Executor):
             raise TypeError(
-                f"where= takes 'thread', 'process', 'interpreter' or an executor of "
-                f"concurrent.futures, and got {self.where!r}."
+                f"where= takes 'thread', 'process', 'interpreter', an executor of "
+                f"concurrent.futures or a cluster, and got {self.where!r}."
             )
         if self.timeout is not None and self.timeout <= 0:
             raise ValueError(
@@ -94,6 +97,12 @@ class Options(NamedTuple):
             )
         executor = None if isinstance(self.where, str) else self.where
         call = functools.partial(function, *args, **keywords)
+        if is_cluster(self.where):
+            if is_for_each:
+                call = functools.partial(perform_each, function, args)
+            return await call_on_cluster(
+                self.where, name_of(function), call, self.limit(), self.timeout
+            )
         if is_for_each:
             each = (
                 perform_each_here if executor is None or is_of_threads(executor) else perform_each
@@ -145,8 +154,8 @@ def offload(
         function: what to call. An argument of its own that is named like an option here is bound
             with functools.partial.
         *args: its positional arguments.
-        where: "thread", "process", "interpreter" (Python 3.14 and later), or any executor of
-            concurrent.futures.
+        where: "thread", "process", "interpreter" (Python 3.14 and later), any executor of
+            concurrent.futures, or a cluster: a `distributed.Client`, or the module `ray`.
         limiter: bounds how many run at once: a CapacityLimiter, or whatever `async with` takes.
             By default all calls of a kind share one, see `default_limiter`.
         timeout: how long it may run, in seconds. Waiting for the limiter does not count.
@@ -214,6 +223,35 @@ def to_interpreter(
     return offload(
         function, *args, where="interpreter", limiter=limiter, timeout=timeout, **keywords
     )
+
+
+def check_cluster(on_progress: Callable[..., None] | None) -> None:
+    """Refuse what a cluster cannot do.
+
+    Raises:
+        ValueError: it should report progress.
+    """
+    if on_progress is not None:
+        raise ValueError(
+            "on_progress has no way to hear from a cluster. Leave it out, or use where='process'."
+        )
+
+
+def to_cluster(
+    function: Callable[..., Result],
+    /,
+    *args: Any,
+    cluster: Any,
+    limiter: Limiter | None = None,
+    timeout: float | None = None,
+    **keywords: Any,
+) -> Coroutine[Any, Any, Result]:
+    """Call a function on a cluster, and return its result.
+
+    The same as `offload` with the cluster as `where`: a `distributed.Client`, or the module `ray`
+    after `ray.init`. `connect_cluster` gives either.
+    """
+    return offload(function, *args, where=cluster, limiter=limiter, timeout=timeout, **keywords)
 
 
 def check_system() -> None:

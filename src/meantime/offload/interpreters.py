@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from . import packets
 from .calls import Call, Failure, name_of
 from .pickles import pack_context
-from .processes import error_of, pack
+from .processes import WorkerFunctionError, error_of, pack
 from .threads import call_in_thread
 
 if TYPE_CHECKING:
@@ -107,9 +107,13 @@ def perform(request: bytes) -> tuple[bytes, bytes]:
     interpreter = INTERPRETERS.take()
     try:
         answer: tuple[bytes, bytes] = interpreter.perform(request)
-    except BaseException:
+    except Exception as failure:
         interpreter.close()
-        raise
+        # Exceptions of the function come as answers: this is one that ends a program.
+        raise WorkerFunctionError(
+            f"the function ended its interpreter: {str(failure).strip().partition(chr(10))[0]}. "
+            "Raise an exception in place of sys.exit."
+        ) from failure
     INTERPRETERS.give_back(interpreter)
     return answer
 

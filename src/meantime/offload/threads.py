@@ -16,7 +16,7 @@ from .calls import name_of
 from .progress import LISTENER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
 HAS_INTERPRETER_POOL = hasattr(concurrent.futures, "InterpreterPoolExecutor")
@@ -66,6 +66,27 @@ async def wait_for_end(
             "function look now and then whether it should stop."
         )
     return holder.result()
+
+
+async def wait_bounded(name: str, awaitable: Awaitable[Any], timeout: float | None) -> Any:
+    """Return what an awaitable returns; cancel it when it takes too long.
+
+    Raises:
+        TimeoutError: it took longer than `timeout` seconds.
+    """
+    task = asyncio.ensure_future(awaitable)
+    try:
+        await asyncio.wait({task}, timeout=timeout)
+    finally:
+        is_late = task.cancel()
+        if is_late:
+            await asyncio.wait({task})
+    if is_late and task.cancelled():
+        raise TimeoutError(
+            f"{name} took longer than its timeout of {timeout:g} s on the cluster, and was taken "
+            "back. Give it more time, or less to do."
+        )
+    return task.result()
 
 
 async def hold(
