@@ -53,6 +53,10 @@ class Laps:
         self._spent_s = self._clock_s() - self._from_s
         return False
 
+    def count_by(self, clock_s: Callable[[], float]) -> None:
+        """Measure by another clock than the wall's."""
+        self._clock_s = clock_s
+
     def per_second(self, operations_per_lap: int) -> float:
         """Return how many operations were done in a second, over all measured laps."""
         return self._count * operations_per_lap / self._spent_s
@@ -66,6 +70,7 @@ class Chosen:
     """What this process measures with."""
 
     primitives: ModuleType = asyncio
+    peer: str = ""
 
 
 def primitives() -> ModuleType:
@@ -78,7 +83,13 @@ def primitives() -> ModuleType:
 
 
 def use_primitives_of(peer: str, instead: str = "") -> None:
+    Chosen.peer = peer
     Chosen.primitives = importlib.import_module(instead or PEERS[peer].primitives)
+
+
+def chosen_peer() -> str:
+    """Return the name of the peer in question."""
+    return Chosen.peer
 
 
 def command_line(description: str | None) -> argparse.ArgumentParser:

@@ -25,11 +25,16 @@ class Peer:
     """``module:function`` that changes a loop after it is made; empty for most."""
     primitives: str = "asyncio"
     """The module whose sleep, gather, Queue and so on a program on this peer uses."""
+    offloads: str = ""
+    """What the questions about other processes use; empty where they are not asked."""
+    package: str = ""
+    """For a library that runs functions in other processes, on the best loop beside ours."""
 
     @property
     def modules(self) -> list[str]:
         """The modules that must be there, the loop's own first."""
-        return [name.partition(":")[0] for name in (self.factory, self.patch) if name]
+        names = (self.package, self.factory, self.patch)
+        return [name.partition(":")[0] for name in names if name]
 
     def missing_module(self) -> str:
         """Return the first module that is not installed; empty if all are."""
@@ -74,9 +79,9 @@ PATCH = "aiofastnet:patch_loop"
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("uvloop", "uvloop:new_event_loop", colour="#7f7f7f"),
+        Peer("uvloop", "uvloop:new_event_loop", colour="#7f7f7f", offloads="executor"),
         Peer("uvloop+aiofastnet", "uvloop:new_event_loop", colour="#b07aa1", patch=PATCH),
-        Peer("asyncio", "asyncio:new_event_loop", colour="#c9b400"),
+        Peer("asyncio", "asyncio:new_event_loop", colour="#c9b400", offloads="executor"),
         Peer("asyncio+aiofastnet", "asyncio:new_event_loop", colour="#8c6d31", patch=PATCH),
         Peer("rloop", "rloop:new_event_loop", colour="#d55e00"),
         Peer("rsloop", "rsloop:new_event_loop", colour="#cc79a7"),
@@ -89,6 +94,7 @@ PEERS = {
             {"MEANTIME_BACKEND": "io_uring"},
             "#0051a2",
             primitives="meantime",
+            offloads="meantime",
         ),
         Peer(
             "meantime-epoll",
@@ -96,7 +102,17 @@ PEERS = {
             {"MEANTIME_BACKEND": "epoll"},
             "#56b4e9",
             primitives="meantime",
+            offloads="meantime",
         ),
         Peer(C_SERVER, "", colour="black"),
+        *(
+            Peer(name, "uvloop:new_event_loop", colour=colour, offloads=name, package=name)
+            for name, colour in (
+                ("anyio", "#bcbd22"),
+                ("aiomultiprocess", "#17becf"),
+                ("loky", "#9467bd"),
+                ("pebble", "#e377c2"),
+            )
+        ),
     )
 }

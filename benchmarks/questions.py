@@ -18,7 +18,10 @@ QUICK, USUAL, ALL = 0, 1, 2
 ASKED, NOT_ASKED, NOT_APPLICABLE = "asked", "-", "n/a"
 """Whether a peer is asked; if not, this stands in its cell."""
 
-GROUPS = ("callbacks", "primitives", "echo", "tls", "processes", "pipes", "http", "databases")
+GROUPS = (
+    *("callbacks", "primitives", "echo", "tls", "processes", "pipes", "offload", "http"),
+    "databases",
+)
 
 CLIENT_ROUNDS_MAX = 3
 """For the questions with the slowest runs, each of a second or with a database beside it."""
@@ -57,6 +60,8 @@ class Question:
     """A pattern for the peers that are asked."""
     patched: str = NOT_ASKED
     """Whether loops with a patch are asked. A patch changes connections, and little else."""
+    is_about_offloading: bool = False
+    """Whether libraries that run functions in other processes are asked, in place of most loops."""
     group: str = "echo"
     rounds_max: int = 0
     """No more rounds than this, however many are asked for; 0 where there is no such bound."""
@@ -66,6 +71,9 @@ class Question:
 
     def asking(self, peer: str) -> str:
         """Return `ASKED`, or what stands in the cell of a peer that is not."""
+        if self.is_about_offloading != bool(PEERS[peer].package):
+            is_asked = self.is_about_offloading and bool(PEERS[peer].offloads)
+            return ASKED if is_asked else NOT_ASKED
         if not fnmatch(peer, self.only) or (peer == C_SERVER and not self.with_c_server):
             return NOT_ASKED
         return self.patched if PEERS[peer].patch else ASKED
@@ -287,6 +295,31 @@ def processes() -> Iterator[Question]:
             )
 
 
+def offloading() -> Iterator[Question]:
+    """Functions in other processes: by each library, and by the executor of the standard one."""
+    rows = (
+        ("trips", "at_once", "1", "round trip to a process, 1 at once", "trips/s", QUICK),
+        ("trips", "at_once", "10", "round trip to a process, 10 at once", "trips/s", USUAL),
+        ("arrays", "way", "in", "array of 100 MB to a process", "arrays/s", USUAL),
+        ("arrays", "way", "out", "array of 100 MB from a process", "arrays/s", USUAL),
+        ("batches", "calls", "100000", "100,000 tiny calls in batches", "calls/s", USUAL),
+        ("kill", "", "", "kill a job and use its place", "kills/s", USUAL),
+    )
+    for script, option, value, title, unit, tier in rows:
+        words = (f"--{option.replace('_', '-')}", value) if option else ()
+        yield Question(
+            "_".join(filter(None, ("offload", script, value))),
+            title,
+            unit,
+            Run(f"offload_{script}", words),
+            tier=tier,
+            is_about_offloading=True,
+            patched=NOT_APPLICABLE,
+            group="offload",
+            rounds_max=CLIENT_ROUNDS_MAX,
+        )
+
+
 def pipes() -> Iterator[Question]:
     """Bytes through pipes, and files into sockets."""
     for size in (1024, 65_536):
@@ -419,6 +452,7 @@ def questions() -> list[Question]:
         *other_echoes(),
         *tls_echoes(),
         *processes(),
+        *offloading(),
         *pipes(),
         *web_servers(),
         *databases(),

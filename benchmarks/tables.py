@@ -67,10 +67,19 @@ def base_cell(results: Results, question: Question) -> str:
     return f"{short(median)} {question.unit}" if median else NOT_ASKED
 
 
+def columns(results: Results, asked: list[Question]) -> list[str]:
+    """Return the peers that are shown: the base, and whoever is asked anything."""
+    return [
+        peer
+        for peer in results.shown_peers()
+        if peer == BASE or any(q.asking(peer) != NOT_ASKED for q in asked)
+    ]
+
+
 def ratios(results: Results, asked: list[Question]) -> list[str]:
     """Return the table of ratios, with what uvloop itself does in the second column."""
     targets = Targets()
-    others = [peer for peer in results.shown_peers() if peer != BASE]
+    others = [peer for peer in columns(results, asked) if peer != BASE]
     rows = []
     for question in asked:
         target = targets.for_question(question)
@@ -94,7 +103,7 @@ def spread_cell(results: Results, question: Question, peer: str) -> str:
 
 def spreads(results: Results, asked: list[Question]) -> list[str]:
     """Return the table of medians, each with its lowest and its highest figure."""
-    peers = results.shown_peers()
+    peers = columns(results, asked)
     rows = [
         [question.title, question.unit, *(spread_cell(results, question, peer) for peer in peers)]
         for question in asked

@@ -1,9 +1,12 @@
 """What goes wrong is a clear error of the job that it concerns, and of no other."""
 
 import asyncio
+import os
 import pickle
 import signal
 import threading
+import time
+from pathlib import Path
 
 import pytest
 
@@ -50,9 +53,43 @@ def test_a_job_that_closes_its_workers_descriptors_is_told_so(any_loop):
 def test_a_worker_that_dies_while_idle_concerns_nobody(any_loop):
     any_loop.run_until_complete(meantime.to_process(work.double, 4))
     (worker,) = POOL.idle
-    worker.process.kill()
-    worker.process.wait()
+    os.kill(worker.pid, signal.SIGKILL)
+    while worker.is_fresh():
+        time.sleep(0.001)
     assert any_loop.run_until_complete(meantime.to_process(work.double, 4)) == 8
+
+
+def test_a_nursery_that_is_killed_concerns_nobody(any_loop, tmp_path):
+    async def main():
+        limiter = meantime.CapacityLimiter(2)
+        job = asyncio.ensure_future(
+            meantime.to_process(work.spin_after, tmp_path / "pid", limiter=limiter)
+        )
+        while not ((tmp_path / "pid").exists() and (tmp_path / "pid").read_text()):
+            await asyncio.sleep(0.005)
+        other = asyncio.ensure_future(
+            meantime.to_process(work.sleep_and_tell, 0.3, "well", limiter=limiter)
+        )
+        while len([worker for worker in POOL.busy if worker.pid]) < 2:
+            await asyncio.sleep(0.005)
+        POOL.parent.process.kill()
+        POOL.parent.process.wait()
+        assert await other == "well"
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        pid = int((tmp_path / "pid").read_text())
+        give_up_at = time.monotonic() + 10
+        while Path(f"/proc/{pid}").exists() and time.monotonic() < give_up_at:
+            await asyncio.sleep(0.005)
+        assert not Path(f"/proc/{pid}").exists()
+        with pytest.raises(meantime.WorkerDiedError):
+            await meantime.to_process(work.exit_at_once, limiter=limiter)
+        return await asyncio.gather(
+            *(meantime.to_process(work.double, number, limiter=limiter) for number in range(4))
+        )
+
+    assert any_loop.run_until_complete(main()) == [0, 2, 4, 6]
 
 
 def test_signals_that_a_job_ignores_do_not_save_it(any_loop):

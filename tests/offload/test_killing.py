@@ -68,10 +68,12 @@ def test_every_job_ends_once_while_workers_are_killed_at_random(any_loop, tmp_pa
             workers = [*POOL.busy, *POOL.idle]
             if workers:
                 victim = chance.choice(workers)
-                # Nobody has waited for it yet, so its number is its own.
-                if victim.process.returncode is None:
+                if victim.pid:
                     number = chance.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM])
-                    os.kill(victim.process.pid, number)
+                    try:
+                        os.kill(victim.pid, number)
+                    except ProcessLookupError:
+                        pass
 
     async def main():
         killer = asyncio.ensure_future(kill())

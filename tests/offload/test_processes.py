@@ -353,9 +353,54 @@ def test_a_worker_that_leaves_just_as_it_gets_a_job_has_not_begun_it(any_loop, m
     any_loop.run_until_complete(meantime.to_process(work.double, 1))
     (worker,) = POOL.idle
     give_up_at = time.monotonic() + 10
-    while is_alive(worker.process.pid) and time.monotonic() < give_up_at:
+    while is_alive(worker.pid) and time.monotonic() < give_up_at:
         time.sleep(0.01)
     assert any_loop.run_until_complete(meantime.to_process(work.double, 2)) == 4
+
+
+def test_workers_come_soon_after_the_first(any_loop):
+    """They are forked by a process that has nothing else to do."""
+
+    async def main():
+        await meantime.to_process(abs, -1)
+        times = []
+        for _ in range(10):
+            with pytest.raises(meantime.WorkerDiedError):
+                await meantime.to_process(os._exit, 1)
+            before = time.perf_counter()
+            await meantime.to_process(abs, -1)
+            times.append(time.perf_counter() - before)
+        return min(times)
+
+    assert any_loop.run_until_complete(main()) < 0.02  # a new Python takes longer
+
+
+def test_a_nursery_that_nobody_needs_ends_and_another_one_comes(any_loop, monkeypatch):
+    monkeypatch.setattr(POOL, "idle_s", 0.05)
+
+    async def main():
+        await meantime.to_process(abs, -1)
+        nursery = POOL.parent
+        give_up_at = time.monotonic() + 10
+        while nursery.is_there() and time.monotonic() < give_up_at:
+            POOL.clear_away()
+            await asyncio.sleep(0.01)
+        assert nursery.process.returncode == 0
+        return await meantime.to_process(abs, -2)
+
+    assert any_loop.run_until_complete(main()) == 2
+
+
+def test_stopping_workers_ends_a_running_job_with_an_error(any_loop, tmp_path):
+    async def main():
+        job = asyncio.ensure_future(meantime.to_process(work.spin_after, tmp_path / "pid"))
+        await number_in(tmp_path / "pid")
+        meantime.stop_workers()
+        with pytest.raises(meantime.WorkerDiedError):
+            await job
+        return await meantime.to_process(abs, -2)
+
+    assert any_loop.run_until_complete(main()) == 2
 
 
 def test_a_worker_has_none_of_the_programs_descriptors(any_loop, tmp_path):

@@ -6,6 +6,9 @@ that lies in shared memory, whose descriptor then comes with the packet.
     program -> worker    SETUP (where to look for modules)    JOB
     worker -> program    HELLO    PROGRESS, any number    RESULT or ERROR    LEAVING
 
+    program -> nursery   START a worker    AWAIT its end    KILL it    QUIT
+    nursery -> program   on the worker's socket: REFUSED; on one that comes with an order: GONE
+
 Parent and worker both use this file. It imports nothing of meantime's but its neighbours.
 """
 
@@ -28,12 +31,20 @@ RESULT = b"R"
 ERROR = b"E"
 LEAVING = b"L"
 
+START = b"S"
+AWAIT = b"A"
+KILL = b"K"
+QUIT = b"Q"
+REFUSED = b"N"
+GONE = b"G"
+
 PACKET_BYTES_MAX = INLINE_BYTES_MAX + 1
 BUFFER_BYTES = 4 * PACKET_BYTES_MAX
 HAS_PACKETS = hasattr(socket, "SCM_RIGHTS") and hasattr(os, "memfd_create")
 """Whether this system has what packets are made of. Linux has."""
 
-FD_SPACE_BYTES = socket.CMSG_SPACE(array.array("i").itemsize) if HAS_PACKETS else 0
+FDS_MAX = 2
+FD_SPACE_BYTES = socket.CMSG_SPACE(FDS_MAX * array.array("i").itemsize) if HAS_PACKETS else 0
 
 
 class Packet(NamedTuple):
@@ -41,7 +52,8 @@ class Packet(NamedTuple):
 
     kind: bytes
     body: bytes
-    fd: int | None
+    fd: int | None = None
+    other_fd: int | None = None
 
     def load(self) -> Any:
         """Return the object that was sent."""
@@ -70,12 +82,12 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
     return pair
 
 
-def send(sock: socket.socket, kind: bytes, body: bytes = b"", fd: int | None = None) -> None:
-    """Send a message. A descriptor stays open here."""
-    if fd is None:
+def send(sock: socket.socket, kind: bytes, body: bytes = b"", *fds: int) -> None:
+    """Send a message. Descriptors stay open here."""
+    if not fds:
         sock.send(kind + body)
     else:
-        rights = array.array("i", [fd]).tobytes()
+        rights = array.array("i", fds).tobytes()
         sock.sendmsg([kind, body], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
 
 
@@ -99,7 +111,5 @@ def receive(sock: socket.socket) -> Packet | None:
             "with. Close files or drop results that are no longer needed, or raise the limit "
             "(ulimit -n).",
         )
-    fd = None
-    if ancillary:
-        fd = array.array("i", ancillary[0][2])[0]
-    return Packet(data[:1], data[1:], fd)
+    fds = array.array("i", ancillary[0][2]) if ancillary else ()
+    return Packet(data[:1], data[1:], *fds)

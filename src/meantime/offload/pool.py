@@ -5,14 +5,21 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
+import signal
 import threading
 import time
-from contextlib import suppress
 
-from .workers import IDLE_S, Worker
+from meantime.errors import WorkerDiedError
 
-END_WAIT_S = 1.0
-"""How long the program waits, as it ends, for idle workers to end by themselves."""
+from . import packets
+from .parent import Parent
+from .workers import Worker
+
+IDLE_S = 60.0
+"""How long a worker waits for another job before it ends."""
+
+END_WAIT_S = 3.0
+"""How long the program waits, as it ends, for its workers. They get a part of it to do so."""
 
 
 class Pool:
@@ -23,14 +30,16 @@ class Pool:
         self.idle: list[Worker] = []
         self.busy: set[Worker] = set()
         self.dying: list[Worker] = []
+        self.parent: Parent | None = None
         self.lifeline: tuple[int, int] | None = None
         self.idle_s = IDLE_S
         self.look_at = 0.0
 
-    def take(self) -> Worker:
+    def take(self, name: str) -> Worker:
         """Return a worker for one job: the one that was used last, or a new one.
 
         Raises:
+            WorkerDiedError: no worker can be started.
             OSError: no process, descriptor or memory is left for a new one.
         """
         with self.lock:
@@ -40,11 +49,29 @@ class Pool:
                     self.busy.add(worker)
                     return worker
                 self.bury(worker)
-            if self.lifeline is None:
-                self.lifeline = os.pipe()
-            worker = Worker(self.lifeline[0], self.idle_s)
+            worker = self.new_worker(name)
             self.busy.add(worker)
             return worker
+
+    def new_worker(self, name: str) -> Worker:
+        """Return a worker that is being started."""
+        if self.parent is not None and self.parent.is_there():
+            try:
+                return Worker(self.parent)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # it has just left
+        if self.parent is not None:
+            self.parent.end(END_WAIT_S)
+            self.parent = None
+        if self.lifeline is None:
+            self.lifeline = os.pipe()
+        self.parent = Parent(self.lifeline[0], self.idle_s)
+        try:
+            return Worker(self.parent)
+        except (BrokenPipeError, ConnectionResetError) as refusal:
+            self.parent.end(END_WAIT_S)
+            process = self.parent.process
+            raise WorkerDiedError.of(name, process.pid, process.returncode) from refusal
 
     def give_back(self, worker: Worker) -> None:
         """Take a worker that has done its job."""
@@ -60,8 +87,9 @@ class Pool:
             self.bury(worker)
 
     def bury(self, worker: Worker) -> None:
-        """Close what is left of a worker, now or as soon as the kernel has ended it."""
+        """Close what is left of a worker, now or as soon as it has ended."""
         worker.close()
+        worker.end(packets.AWAIT)
         if not worker.has_ended():
             self.dying.append(worker)
 
@@ -91,34 +119,31 @@ class Pool:
     def stop(self) -> None:
         """End all workers: idle ones let go by themselves, the others are killed."""
         with self.lock:
-            busy, idle = list(self.busy), [*self.idle, *self.dying]
-            self.busy.clear()
-            self.idle, self.dying = [], []
-            for worker in busy:
-                worker.kill()
-            for worker in [*busy, *idle]:
+            # Those who wait for a busy one see its end by its socket, which they close themselves.
+            for worker in self.busy:
+                worker.end(packets.KILL)
+                worker.exitcode = -signal.SIGKILL
+            for worker in [*self.idle, *self.dying]:
                 worker.close()
-            give_up_at = time.monotonic() + END_WAIT_S
-            for worker in [*idle, *busy]:
-                while not worker.has_ended() and time.monotonic() < give_up_at:
-                    time.sleep(0.002)
-                if not worker.has_ended():
-                    worker.kill()
-                    worker.process.wait()
-            if self.lifeline is not None:
-                for fd in self.lifeline:
-                    os.close(fd)
-                self.lifeline = None
-            self.look_at = 0.0
+            if self.parent is not None:
+                self.parent.end(END_WAIT_S)
+            self.clear()
 
     def forget(self) -> None:
         """After a fork, in the child: the workers are the parent's."""
         self.lock = threading.Lock()
         for worker in [*self.idle, *self.busy, *self.dying]:
-            with suppress(OSError):
-                worker.close()
-            worker.process.returncode = 0  # nor does the child wait for them
+            worker.close()
+        if self.parent is not None:
+            self.parent.forget()
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        for worker in [*self.idle, *self.busy, *self.dying]:
+            worker.forget_end()
         self.idle, self.busy, self.dying = [], set(), []
+        self.parent = None
         if self.lifeline is not None:
             for fd in self.lifeline:
                 os.close(fd)

@@ -45,7 +45,7 @@ async def call_in_process(
     name = name_of(function)
     parcel = pack(call, name)
     while True:
-        worker = POOL.take()
+        worker = POOL.take(name)
         try:
             answer = await worker.perform(name, parcel, timeout, on_progress)
         except WorkerLeftError:

@@ -1,9 +1,4 @@
-"""The program of a worker process: it takes one job after the other, until nobody sends any more.
-
-It is started without meantime, which takes longer to import than many jobs take to run. The files
-that it needs stand beside it and are loaded as a package of another name; those that a job may
-refer to are then known by both names, and are the same modules.
-"""
+"""What a worker process does: it takes one job after the other, until nobody sends any more."""
 
 from __future__ import annotations
 
@@ -21,7 +16,7 @@ from typing import Any
 
 from . import packets, progress
 from .calls import Failure
-from .jobs import perform, share_modules
+from .jobs import perform
 from .parcels import Parcel
 
 F_SETSIG = getattr(fcntl, "F_SETSIG", 10)
@@ -34,6 +29,8 @@ def die_with_parent(lifeline_fd: int) -> None:
     A busy worker does not look at its socket, and a thread that did would need the GIL, which a
     function written in C may hold for an hour. The kernel's signal needs nobody.
     """
+    # Opened anew: whom to tell is kept with the open pipe, which all workers would share.
+    lifeline_fd = os.open(f"/proc/self/fd/{lifeline_fd}", os.O_RDONLY | os.O_CLOEXEC)
     fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline_fd, F_SETSIG, signal.SIGKILL)
     flags = fcntl.fcntl(lifeline_fd, fcntl.F_GETFL)
@@ -103,27 +100,20 @@ def serve(channel: Channel) -> None:
         sys.stdout.flush()
 
 
-def main(fd: int, lifeline_fd: int, crash_fd: int, idle_s: float) -> None:
-    """Serve the program at the other end of a socket."""
+def work(fd: int, crash_fd: int, lifeline_fd: int, idle_s: float) -> None:
+    """Serve the program at the other end of a socket until no job has come for a while."""
+    os.setpgid(0, 0)
     die_with_parent(lifeline_fd)
     ask_to_be_killed_first()
     faulthandler.enable(crash_fd)
-    for each in (fd, lifeline_fd, crash_fd):
-        os.set_inheritable(each, False)
-    share_modules()
     with socket.socket(fileno=fd) as sock:
-        serve_patiently(sock, idle_s)
-
-
-def serve_patiently(sock: socket.socket, idle_s: float) -> None:
-    """Say hello, and serve until no job has come for a while."""
-    seconds, microseconds = divmod(round(idle_s * 1e6), 1_000_000)
-    patience = struct.pack("@ll", seconds, microseconds)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-    channel = Channel(sock)
-    progress.Worker.listener = channel.report
-    packets.send(sock, packets.HELLO)
-    try:
-        serve(channel)
-    except BrokenPipeError:
-        pass  # the program has gone
+        seconds, microseconds = divmod(round(idle_s * 1e6), 1_000_000)
+        patience = struct.pack("@ll", seconds, microseconds)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
+        channel = Channel(sock)
+        progress.Worker.listener = channel.report
+        try:
+            packets.send(sock, packets.HELLO, str(os.getpid()).encode())
+            serve(channel)
+        except BrokenPipeError:
+            pass  # the program has gone

@@ -15,9 +15,7 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from meantime.errors import WorkerDiedError
@@ -28,23 +26,12 @@ from .parcels import SLOW_BYTES_MIN, Parcel, in_thread
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-IDLE_S = 60.0
-"""How long a worker waits for another job before it ends."""
+    from .parent import Parent
 
 GONE_WAIT_S = 1.0
-"""How long a cancelled job waits for its process to be gone. A disk may hold it up for longer."""
+"""How long a job waits for its process to be gone. A disk may hold that up for longer."""
 
 CRASH_TEXT_BYTES_MAX = 8_192
-
-# A package of another name, made of the files in this folder: see worker.py.
-BOOTSTRAP = """
-import sys
-package = type(sys)("_meantime_offload")
-package.__path__ = [sys.argv[1]]
-sys.modules["_meantime_offload"] = package
-from _meantime_offload.worker import main
-main(*map(int, sys.argv[2:5]), float(sys.argv[5]))
-"""
 
 
 class WorkerLeftError(Exception):
@@ -54,31 +41,25 @@ class WorkerLeftError(Exception):
 class Worker:
     """One worker process."""
 
-    def __init__(self, lifeline_fd: int, idle_s: float) -> None:
-        """Start the process. It says HELLO when it can take a job.
+    def __init__(self, parent: Parent) -> None:
+        """Have the process started. It says HELLO when it can take a job.
 
         Raises:
-            OSError: no process, descriptor or memory is left.
+            OSError: no descriptor or memory is left, or the nursery has gone.
         """
+        self.parent = parent
+        self.name = parent.next_name()
         self.path: list[str] = []
-        self.is_ready = False
-        self.sock, theirs = packets.socket_pair()
+        self.pid = 0
+        self.exitcode: int | None = None
+        self.is_gone = False
         self.crash_fd = -1
+        self.gone: socket.socket | None = None
+        self.sock, theirs = packets.socket_pair()
         try:
             self.sock.setblocking(False)
             self.crash_fd = os.memfd_create("meantime-offload-crash", os.MFD_CLOEXEC)
-            fds = (theirs.fileno(), lifeline_fd, self.crash_fd)
-            self.process = subprocess.Popen(
-                [
-                    *(sys.executable, *subprocess._args_from_interpreter_flags()),  # type: ignore[attr-defined]
-                    *("-c", BOOTSTRAP, str(Path(__file__).parent), *map(str, fds), str(idle_s)),
-                ],
-                stdin=subprocess.DEVNULL,
-                pass_fds=fds,
-                # Ctrl-C is for the program, which then ends its jobs; and what a job has started
-                # can be ended with it.
-                process_group=0,
-            )
+            parent.order(packets.START, self.name, theirs.fileno(), self.crash_fd)
         except BaseException:
             self.close()
             raise
@@ -92,31 +73,43 @@ class Worker:
             os.close(self.crash_fd)
             self.crash_fd = -1
 
-    def kill(self) -> None:
-        """End the process at once, and every process that it has started and left in its group."""
-        # As long as nobody has waited for it, its number cannot belong to another one.
-        if self.process.returncode is None:
-            try:
-                os.killpg(self.process.pid, signal.SIGKILL)
-            except (ProcessLookupError, PermissionError):
-                self.process.kill()
+    def end(self, order: bytes) -> None:
+        """Have the process killed, or waited for if it ends by itself."""
+        if self.is_gone:
+            return
+        try:
+            if self.gone is not None:
+                self.parent.order(order, self.name)
+                return
+            self.gone, theirs = packets.socket_pair()
+            with theirs:
+                self.gone.setblocking(False)
+                self.parent.order(order, self.name, theirs.fileno())
+        except OSError:
+            # The nursery has been killed, or there is no descriptor left to hear from it.
+            self.forget_end()
+            if self.pid:
+                kill_orphan(self.pid)
 
     def has_ended(self) -> bool:
-        """Tell whether the process is gone, and clear away what the kernel keeps of it."""
-        return self.process.poll() is not None
-
-    def has_ended_with_all(self) -> bool:
-        """Do the same, and if it is gone, end what it has started and left behind."""
-        if self.process.returncode is not None:
-            return True
+        """Tell whether a process that should end is gone."""
+        if self.is_gone or self.gone is None:
+            return self.is_gone
         try:
-            state = os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        except ChildProcessError:  # somebody else has waited for it
-            return self.has_ended()
-        if state is None:
+            told = packets.receive(self.gone)
+        except BlockingIOError:
             return False
-        self.kill()
-        return self.has_ended()
+        if told is not None:
+            self.exitcode = int(told.body)
+        self.forget_end()
+        return True
+
+    def forget_end(self) -> None:
+        """Note that the process is gone, as far as anybody can say."""
+        self.is_gone = True
+        if self.gone is not None:
+            self.gone.close()
+            self.gone = None
 
     def is_fresh(self) -> bool:
         """Tell whether an idle worker is still there."""
@@ -145,21 +138,36 @@ class Worker:
             TimeoutError: the job took longer than `timeout` seconds.
         """
         try:
-            if not self.is_ready:
-                await Answer(self, name, None, None).wait()
-                self.is_ready = True
+            if not self.pid:
+                await self.begin(name)
             await self.send_job(parcel)
             answer = await Answer(self, name, timeout, on_progress).wait()
         except GeneratorExit:
-            self.kill()  # nobody can wait any more
+            self.end(packets.KILL)  # nobody can wait any more
             raise
         except BaseException:
-            self.kill()
+            self.end(packets.KILL)
             await self.wait_until_gone()
             raise
         if answer.kind == packets.LEAVING:
             raise WorkerLeftError
         return answer
+
+    async def begin(self, name: str) -> None:
+        """Wait until the process can take a job.
+
+        Raises:
+            OSError: it cannot be started.
+        """
+        hello = await Answer(self, name, None, None).wait()
+        if hello.kind == packets.REFUSED:
+            number = int(hello.body)
+            raise OSError(
+                number,
+                f"no worker process can be started for {name}: {os.strerror(number)}. End other "
+                "processes, or run fewer at a time (limiter=)",
+            )
+        self.pid = int(hello.body)
 
     async def send_job(self, parcel: Parcel) -> None:
         """Send a job, and before it the path of modules if it has changed."""
@@ -186,7 +194,7 @@ class Worker:
         """Send a packet. A worker that has gone is noticed by whoever waits for its answer."""
         while True:
             try:
-                packets.send(self.sock, kind, body, fd)
+                packets.send(self.sock, kind, body, *(() if fd is None else (fd,)))
             except BlockingIOError:
                 await writable(self.sock)
             except (BrokenPipeError, ConnectionResetError):
@@ -195,35 +203,34 @@ class Worker:
                 return
 
     async def wait_until_gone(self) -> None:
-        """Wait until a process that was killed is gone; not for ever."""
+        """Wait until a process that should end is gone; not for ever."""
+        if self.has_ended() or self.gone is None:
+            return
         loop = asyncio.get_running_loop()
-        if self.has_ended_with_all():
-            return
+        told = loop.create_future()
+        fd = self.gone.fileno()
+        loop.add_reader(fd, settle, told)
+        timer = loop.call_later(GONE_WAIT_S, settle, told)
         try:
-            pid_fd = os.pidfd_open(self.process.pid)
-        except OSError:  # no such call, or not allowed, or no descriptor left
-            give_up_at = loop.time() + GONE_WAIT_S
-            while not self.has_ended_with_all() and loop.time() < give_up_at:
-                await asyncio.sleep(0.002)
-            return
-        gone = loop.create_future()
-        loop.add_reader(pid_fd, settle, gone)
-        timer = loop.call_later(GONE_WAIT_S, settle, gone)
-        try:
-            await gone
+            await told
         finally:
             timer.cancel()
-            forget_reader(loop, pid_fd)
-            os.close(pid_fd)
-            self.has_ended_with_all()
+            forget_reader(loop, fd)
+            self.has_ended()
 
-    def death(self, name: str) -> WorkerDiedError:
-        """Return the error of a job whose process has ended."""
-        text = b""
-        if self.crash_fd >= 0:
-            text = os.pread(self.crash_fd, CRASH_TEXT_BYTES_MAX, 0)
-        trace = text.decode(errors="replace").partition("\nExtension modules:")[0]
-        return WorkerDiedError.of(name, self.process.pid, self.process.returncode, trace)
+    async def error_of_death(self, name: str) -> Exception:
+        """Return the error of a job whose process has closed its socket."""
+        if not self.pid and await self.parent.has_left():
+            return WorkerLeftError()
+        self.end(packets.AWAIT)  # it may be on its way out for a moment longer
+        await self.wait_until_gone()
+        if not self.is_gone:
+            self.end(packets.KILL)
+            await self.wait_until_gone()
+        exitcode = self.exitcode if self.pid else self.parent.process.returncode
+        text = os.pread(self.crash_fd, CRASH_TEXT_BYTES_MAX, 0).decode(errors="replace")
+        trace = text.partition("\nExtension modules:")[0]
+        return WorkerDiedError.of(name, self.pid or self.parent.process.pid, exitcode, trace)
 
 
 class Answer:
@@ -268,11 +275,7 @@ class Answer:
                 timer.cancel()
             forget_reader(self.loop, fd)
         if answer is None:
-            # Its socket is closed; it may be on its way out for a moment longer.
-            await self.worker.wait_until_gone()
-            self.worker.kill()
-            await self.worker.wait_until_gone()
-            raise self.worker.death(self.name)
+            raise await self.worker.error_of_death(self.name)
         return answer
 
     def receive(self) -> None:
@@ -358,6 +361,14 @@ async def writable(sock: socket.socket) -> None:
     finally:
         if not loop.is_closed():
             loop.remove_writer(sock.fileno())
+
+
+def kill_orphan(pid: int) -> None:
+    """Kill a worker whose nursery cannot do it any more."""
+    try:
+        os.killpg(pid, signal.SIGKILL)
+    except (ProcessLookupError, PermissionError):
+        pass
 
 
 def settle(future: asyncio.Future[None]) -> None:
