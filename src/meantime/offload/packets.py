@@ -61,12 +61,14 @@ class Packet(NamedTuple):
             return pickle.loads(self.body)
         return load_shared(self.fd, self.body)
 
-    def stream_bytes(self) -> int:
-        """Return how much there is to unpickle."""
+    def copied_bytes(self) -> int:
+        """Return how much there is to copy, at most, when it is loaded."""
         if self.fd is None:
             return len(self.body)
-        stream_bytes: int = SHAPE.unpack(self.body)[0]
-        return stream_bytes
+        stream_bytes: int
+        stream_bytes, buffer_count = SHAPE.unpack(self.body)
+        # One buffer is mapped, or small. Several may all be just too small to be mapped.
+        return stream_bytes if buffer_count < 2 else os.fstat(self.fd).st_size
 
     def drop(self) -> None:
         """Close what came with it."""

@@ -84,19 +84,16 @@ class Parcel:
         """Return about how many bytes have to be copied."""
         return self.stream_bytes + sum(view.nbytes for view in self.buffers)
 
-    def write(self) -> tuple[int, bytes]:
-        """Copy it into new shared memory. Returns the descriptor, and the shape to send along.
+    def write(self) -> Shared:
+        """Copy it into new shared memory.
 
         Raises:
             OSError: there is no memory or no descriptor left.
         """
         fd = os.memfd_create("meantime-offload", os.MFD_CLOEXEC)
-        try:
-            self.write_into(fd)
-        except BaseException:
-            os.close(fd)
-            raise
-        return fd, SHAPE.pack(self.stream_bytes, len(self.buffers))
+        shared = Shared(fd, SHAPE.pack(self.stream_bytes, len(self.buffers)))
+        self.write_into(fd)
+        return shared
 
     def write_into(self, fd: int) -> None:
         """Write the stream, the lengths of the buffers, and each buffer where it may begin."""
@@ -109,6 +106,29 @@ class Parcel:
         for view in self.buffers:
             write_all(fd, [bytes(aligned(end) - end), view])
             end = aligned(end) + view.nbytes
+
+
+class Shared:
+    """Shared memory with a parcel in it: the descriptor, and the shape to send along.
+
+    It closes the descriptor itself when nobody has it any more: a loop may be closed before it is
+    handed over.
+    """
+
+    __slots__ = ("fd", "shape")
+
+    def __init__(self, fd: int, shape: bytes) -> None:
+        self.fd = fd
+        self.shape = shape
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        if self.fd >= 0:
+            fd, self.fd = self.fd, -1
+            os.close(fd)
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def write_all(fd: int, pieces: list[Any]) -> None:

@@ -104,6 +104,9 @@ def refuse_file(file: io.TextIOWrapper) -> Any:
 PLACES: dict[ContextVar[Any], tuple[str, str] | None] = {}
 """Where each context variable that was seen is defined; None if in no module."""
 
+PLACES_MAX = 1_000
+"""A program that makes variables all the time must not fill the memory with them."""
+
 MAIN_VARIABLES: dict[str, ContextVar[Any]] = {}
 """In a worker: the context variables of the program's main file, by their names there."""
 
@@ -111,6 +114,8 @@ MAIN_VARIABLES: dict[str, ContextVar[Any]] = {}
 def place_of(variable: ContextVar[Any]) -> tuple[str, str] | None:
     """Return the module and the name under which a context variable can be found."""
     if variable not in PLACES:
+        if len(PLACES) >= PLACES_MAX:
+            PLACES.clear()
         PLACES[variable] = next(
             (
                 (module_name, name)
@@ -159,14 +164,16 @@ def restore_variable(place: str, name: str, default: tuple[Any, ...]) -> Context
 def pack_context(context: Context) -> list[tuple[str, str, bytes]]:
     """Return the variables of a context that can be carried: module, name and pickled value.
 
-    What is in no module, or has a value that cannot be pickled, stays behind.
+    What is in no module, or has a value that plain pickle refuses, stays behind: a library may
+    keep half of itself in a variable.
     """
     packed = []
     for variable, value in context.items():
         place = place_of(variable)
         if place is not None:
             try:
-                packed.append((*place, dumps(value)))
+                pickled = pickle.dumps(value, PROTOCOL)
+                packed.append((*place, dumps(value) if b"__main__" in pickled else pickled))
             except Exception:  # noqa: BLE001 - a value's own methods may raise anything
                 continue
     return packed

@@ -78,8 +78,8 @@ def pack(call: Call, name: str, are_buffers_apart: bool = True) -> Parcel:
 
 async def take_answer(answer: packets.Packet) -> Any:
     """Return the result, or raise the exception."""
-    if answer.stream_bytes() >= SLOW_BYTES_MIN:
-        value = await wait_for_thread(answer.load, lambda _: None)
+    if answer.copied_bytes() >= SLOW_BYTES_MIN:
+        value = await wait_for_thread(answer.load)
     else:
         value = answer.load()
     if answer.kind == packets.ERROR:

@@ -63,11 +63,9 @@ class Channel:
             if parcel.is_inline():
                 packets.send(self.sock, kind, b"".join(parcel.pieces))
                 return
-            fd, shape = parcel.write()
-            try:
-                packets.send(self.sock, kind, shape, fd)
-            finally:
-                os.close(fd)
+            shared = parcel.write()
+            packets.send(self.sock, kind, shared.shape, shared.fd)
+            shared.close()
 
     def report(self, *values: Any) -> None:
         """Send what a job reports."""

@@ -182,13 +182,13 @@ class Worker:
             await self.send_packet(kind, b"".join(parcel.pieces), None)
             return
         if parcel.size_bytes() < SLOW_BYTES_MIN:
-            fd, shape = parcel.write()
+            shared = parcel.write()
         else:
-            fd, shape = await wait_for_thread(parcel.write, lambda made: os.close(made[0]))
+            shared = await wait_for_thread(parcel.write)
         try:
-            await self.send_packet(kind, shape, fd)
+            await self.send_packet(kind, shared.shape, shared.fd)
         finally:
-            os.close(fd)
+            shared.close()
 
     async def send_packet(self, kind: bytes, body: bytes, fd: int | None) -> None:
         """Send a packet. A worker that has gone is noticed by whoever waits for its answer."""
@@ -321,16 +321,15 @@ class Answer:
             )
 
 
-async def wait_for_thread(function: Callable[[], Any], drop: Callable[[Any], Any]) -> Any:
-    """Return what a function returns in a thread of its own. If nobody waits, drop it there."""
+async def wait_for_thread(function: Callable[[], Any]) -> Any:
+    """Return what a function returns in a thread of its own. Cancelling ends the wait alone."""
     loop = asyncio.get_running_loop()
     future = loop.create_future()
 
     def take(result: Any, error: BaseException | None) -> None:
         if future.cancelled():
-            if error is None:
-                drop(result)
-        elif error is not None:
+            return
+        if error is not None:
             future.set_exception(error)
         else:
             future.set_result(result)
@@ -338,17 +337,11 @@ async def wait_for_thread(function: Callable[[], Any], drop: Callable[[Any], Any
     def done(result: Any, error: BaseException | None) -> None:
         try:
             loop.call_soon_threadsafe(take, result, error)
-        except RuntimeError:  # the loop is closed
-            if error is None:
-                drop(result)
+        except RuntimeError:
+            pass  # the loop is closed, and nobody waits any more
 
     in_thread(function, done)
-    try:
-        return await future
-    except asyncio.CancelledError:
-        if future.done() and not future.cancelled() and future.exception() is None:
-            drop(future.result())
-        raise
+    return await future
 
 
 async def writable(sock: socket.socket) -> None:
