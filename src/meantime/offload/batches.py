@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
 from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .calls import Failure, Outcomes
 from .dispatch import Options, check_function
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 BATCH_S = 0.02
 """A batch should take so long: much longer than its trip, and short enough to share out evenly."""
 
-GROWTH_MAX = 4
+GROWTH_MAX = 10
 BATCH_ITEMS_MAX = 10_000
 
 
@@ -71,11 +71,18 @@ async def offload_map(
     arriving = batches.in_order() if ordered else batches.as_completed()
     try:
         async with aclosing(arriving):
-            async for outcomes in arriving:
-                for is_result, value in outcomes:
-                    if not is_result and not return_exceptions:
-                        raise value
-                    yield value
+            async for _, results, failures in arriving:
+                if not failures:
+                    for result in results:
+                        yield result
+                    continue
+                for index, result in enumerate(results):
+                    if index not in failures:
+                        yield result
+                    elif return_exceptions:
+                        yield cast("Result", error_from(failures[index]))
+                    else:
+                        raise error_from(failures[index])
     finally:
         await batches.cancel()
 
@@ -173,18 +180,17 @@ class Batches:
     async def perform(self, items: tuple[Any, ...]) -> Outcomes:
         """Return the outcomes of a batch."""
         try:
-            took_s, outcomes = await self.send(items)
+            outcomes = Outcomes(*await self.send(items))
         except Exception as error:  # noqa: BLE001 - it belongs to all of them
-            return [(False, error)] * len(items)
+            return Outcomes(0.0, [None] * len(items), dict.fromkeys(range(len(items)), error))
+        took_s = outcomes.took_s
         if self.grows and took_s < BATCH_S:
             fitting = int(len(items) * BATCH_S / max(took_s, 1e-9))
             grown = min(fitting, GROWTH_MAX * len(items), BATCH_ITEMS_MAX)
             self.size = max(self.size, grown)
         elif self.grows and took_s > 2 * BATCH_S:
             self.size = max(1, min(self.size, int(len(items) * BATCH_S / took_s)))
-        return [
-            (is_result, value if is_result else error_from(value)) for is_result, value in outcomes
-        ]
+        return outcomes
 
     async def send(self, items: tuple[Any, ...]) -> Any:
         """Have a batch performed where it should be."""

@@ -32,17 +32,21 @@ class Call(NamedTuple):
     is_for_each: bool = False
     """Whether each argument is one call's."""
 
-    def perform(self) -> Any:
-        """Call the function here, and return its result."""
-        function = find(*self.function) if isinstance(self.function, tuple) else self.function
-        run = unpack_context(self.context).run if self.context else apply
-        if self.is_for_each:
-            return run(perform_each, function, self.args)
-        return run(function, *self.args, **self.keywords)
 
-
-def apply(function: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
-    """Call a function in the context that is there."""
+def perform(
+    function: Callable[..., Any] | tuple[str, str],
+    args: tuple[Any, ...],
+    keywords: dict[str, Any],
+    context: list[tuple[str, str, bytes]],
+    is_for_each: bool,
+) -> Any:
+    """Perform a call, given its fields, and return its result."""
+    if isinstance(function, tuple):
+        function = find(*function)
+    if is_for_each:
+        args, keywords, function = (function, args), {}, perform_each
+    if context:
+        return unpack_context(context).run(function, *args, **keywords)
     return function(*args, **keywords)
 
 
@@ -102,35 +106,46 @@ def name_of(function: Any) -> str:
     return getattr(function, "__qualname__", None) or repr(function)
 
 
-Outcomes = list[tuple[bool, Any]]
-"""For each item whether its call went well, and what came of it."""
+class Outcomes(NamedTuple):
+    """What came of a batch. It travels as a plain tuple, as a call does."""
+
+    took_s: float
+    results: list[Any]
+    """One for each item; None where there is a failure."""
+    failures: dict[int, Any]
+    """By the index of the item: its exception, or the fields of its Failure."""
 
 
-def perform_each(function: Callable[..., Any], items: Sequence[Any]) -> tuple[float, Outcomes]:
-    """Call a function for each item. Returns the seconds that it took, and the outcomes.
-
-    Exceptions become failures, which can be sent.
-    """
+def perform_each(function: Callable[..., Any], items: Sequence[Any]) -> tuple[Any, ...]:
+    """Call a function for each item. Returns outcomes, in which exceptions can be sent."""
     return perform_each_as(function, items, sendable)
 
 
-def perform_each_here(function: Callable[..., Any], items: Sequence[Any]) -> tuple[float, Outcomes]:
+def perform_each_here(function: Callable[..., Any], items: Sequence[Any]) -> tuple[Any, ...]:
     """Do the same, and leave exceptions as they are."""
     return perform_each_as(function, items, as_it_is)
 
 
 def perform_each_as(
     function: Callable[..., Any], items: Sequence[Any], describe: Callable[[Exception], Any]
-) -> tuple[float, Outcomes]:
+) -> tuple[Any, ...]:
     """Do the same, and describe exceptions."""
     began_s = time.perf_counter()
-    outcomes: Outcomes = []
-    for item in items:
+    results: list[Any] = []
+    failures = {}
+    # This keeps what came before an exception, and goes on behind it. A function that raises
+    # StopIteration ends it as well, and is then seen by what is missing.
+    calls = map(function, items)
+    while len(results) < len(items):
+        error: Exception = RuntimeError(f"{name_of(function)} raised StopIteration")
         try:
-            outcomes.append((True, function(item)))
-        except Exception as error:  # noqa: BLE001 - it belongs to this item
-            outcomes.append((False, describe(error)))
-    return time.perf_counter() - began_s, outcomes
+            results.extend(calls)
+        except Exception as raised:  # noqa: BLE001 - it belongs to this item
+            error = raised
+        if len(results) < len(items):
+            failures[len(results)] = describe(error)
+            results.append(None)
+    return time.perf_counter() - began_s, results, failures
 
 
 def sendable(error: Exception) -> tuple[Any, ...]:

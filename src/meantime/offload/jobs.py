@@ -10,13 +10,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from . import calls, packets, parcels, pickles, progress
-from .calls import Call, Failure, name_of, unsendable_result
+from .calls import Failure, name_of, unsendable_result
 from .parcels import Parcel
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAMES_OF_OURS = 3
+FRAMES_OF_OURS = 2
 """How many of our own functions stand above the job's in a traceback."""
 
 
@@ -30,7 +30,7 @@ def share_modules() -> None:
 def perform(load: Callable[[], Any], are_buffers_apart: bool = True) -> tuple[bytes, Parcel]:
     """Do the job that `load` returns. Returns the kind of the answer, and the answer."""
     try:
-        call = Call(*load())
+        call = load()
     except Exception as error:  # noqa: BLE001 - unpickling may call anything
         error.add_note(
             "The worker could not load the function or its arguments. It looks for modules "
@@ -39,7 +39,7 @@ def perform(load: Callable[[], Any], are_buffers_apart: bool = True) -> tuple[by
         )
         return packets.ERROR, Parcel(tuple(Failure.of(error)))
     try:
-        result = call.perform()
+        result = calls.perform(*call)
     except SystemExit:
         raise
     except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
@@ -47,5 +47,5 @@ def perform(load: Callable[[], Any], are_buffers_apart: bool = True) -> tuple[by
     try:
         return packets.RESULT, Parcel(result, are_buffers_apart)
     except Exception as refusal:  # noqa: BLE001 - pickling may call anything
-        unsendable = unsendable_result(name_of(call.function), refusal)
+        unsendable = unsendable_result(name_of(call[0]), refusal)
         return packets.ERROR, Parcel(tuple(Failure.of(unsendable)))

@@ -43,6 +43,7 @@ BUFFER_BYTES = 4 * PACKET_BYTES_MAX
 HAS_PACKETS = hasattr(socket, "SCM_RIGHTS") and hasattr(os, "memfd_create")
 """Whether this system has what packets are made of. Linux has."""
 
+TRUNCATED = int(socket.MSG_CTRUNC) if HAS_PACKETS else 0  # an enum's own & takes microseconds
 FDS_MAX = 2
 FD_SPACE_BYTES = socket.CMSG_SPACE(FDS_MAX * array.array("i").itemsize) if HAS_PACKETS else 0
 
@@ -106,7 +107,7 @@ def receive(sock: socket.socket) -> Packet | None:
         return None
     if not data:
         return None
-    if flags & socket.MSG_CTRUNC:
+    if flags & TRUNCATED:
         raise OSError(
             errno.EMFILE,
             "A result lies in shared memory, but this process has no descriptor left to open it "

@@ -18,7 +18,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
-from .pickles import dump
+from .pickles import PROTOCOL, REFUSALS, dump
 
 INLINE_BYTES_MAX = 60_000
 """A larger parcel travels through shared memory. A packet must fit into a socket's buffer."""
@@ -51,19 +51,33 @@ class Parcel:
 
     __slots__ = ("buffers", "pieces", "stream_bytes")
 
-    def __init__(self, value: Any, are_buffers_apart: bool = True) -> None:
+    def __init__(self, value: Any, are_buffers_apart: bool = True, is_quick: bool = False) -> None:
         """Pickle an object.
 
         Large bytes are referred to and not copied, and so are large buffers unless they are to be
-        in the stream.
+        in the stream. With `is_quick`, nothing in it is known to be large.
 
         Raises:
             pickle.PicklingError, or what the object's own methods raise: it cannot be pickled.
         """
         self.pieces: list[Any] = []
         self.buffers: list[memoryview] = []
+        if (is_quick or is_small(value)) and self.take_quickly(value):
+            return
         dump(value, self.pieces, self.buffers, self.take_buffer if are_buffers_apart else None)
         self.stream_bytes = sum(map(len, self.pieces))
+
+    def take_quickly(self, value: Any) -> bool:
+        """Pickle what is small in half the time of the longer way. Returns whether that will do."""
+        try:
+            data = pickle.dumps(value, PROTOCOL)
+        except REFUSALS:
+            return False
+        if b"__main__" in data:
+            return False
+        self.pieces.append(data)
+        self.stream_bytes = len(data)
+        return True
 
     def take_buffer(self, buffer: pickle.PickleBuffer) -> bool:
         """Keep a buffer out of the stream if it is large. Returns whether it stays in."""
@@ -106,6 +120,21 @@ class Parcel:
         for view in self.buffers:
             write_all(fd, [bytes(aligned(end) - end), view])
             end = aligned(end) + view.nbytes
+
+
+SMALL_KINDS = frozenset({int, float, complex, bool, type(None)})
+SMALL_ITEMS_MAX = 8
+SMALL_LENGTH_MAX = 1_000
+
+
+def is_small(value: Any) -> bool:
+    """Tell whether something is small, and so plain that it holds no function, class or buffer."""
+    kind = type(value)
+    if kind in SMALL_KINDS:
+        return True
+    if kind is str or kind is bytes:
+        return len(value) <= SMALL_LENGTH_MAX
+    return kind is tuple and len(value) <= SMALL_ITEMS_MAX and all(map(is_small, value))
 
 
 class Shared:

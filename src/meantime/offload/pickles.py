@@ -47,7 +47,10 @@ def dump(
     except REFUSALS:
         pass
     else:
-        if not any(len(piece) <= FRAME_BYTES_MAX and b"__main__" in piece for piece in pieces):
+        for piece in pieces:
+            if len(piece) <= FRAME_BYTES_MAX and b"__main__" in piece:
+                break
+        else:
             return
     pieces.clear()
     buffers.clear()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import packets
 from .calls import Call, Failure, name_of
-from .parcels import SLOW_BYTES_MIN, Parcel
+from .parcels import SLOW_BYTES_MIN, Parcel, is_small
 from .pickles import pack_context
 from .pool import POOL
 from .workers import WorkerLeftError, wait_for_thread
@@ -67,7 +67,8 @@ def pack(call: Call, name: str, are_buffers_apart: bool = True) -> Parcel:
         pickle.PicklingError: it cannot be pickled.
     """
     try:
-        return Parcel(tuple(call), are_buffers_apart)
+        is_quick = not call.keywords and not call.context and is_small(call.args)
+        return Parcel(tuple(call), are_buffers_apart, is_quick)
     except Exception as refusal:
         raise pickle.PicklingError(
             f"{name} cannot be sent to another process with these arguments: {refusal}. A process "
