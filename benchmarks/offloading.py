@@ -190,16 +190,13 @@ class Loky(Pool):
 
     async def begin_and_kill(self) -> None:
         """It cannot end one job, but all workers at once."""
-        import loky
-
         with Unmeasured.part():
             job = asyncio.ensure_future(self.call(spin))
             await asyncio.sleep(SPIN_S)
-        self.executor = await asyncio.to_thread(
-            loky.get_reusable_executor, self.workers, timeout=None, kill_workers=True, reuse=False
-        )
+        await asyncio.to_thread(self.executor.shutdown, wait=False, kill_workers=True)
         await asyncio.wait({job})
         job.exception()
+        self.executor = await asyncio.to_thread(self.new_executor)
 
 
 class Pebble(Pool):
