@@ -29,7 +29,8 @@ LOOK_S_MIN, LOOK_S_MAX = 0.000_25, 0.1
 END_WAIT_S = 1.0
 """How long idle workers have to end by themselves when everything ends."""
 
-Role = tuple[int, int]
+SPARE_AFTER_MS = 2.0
+"""How long after a worker was given out the next one is forked: its own first job comes first."""
 
 
 class Nursery:
@@ -41,15 +42,28 @@ class Nursery:
         self.pids: dict[bytes, int] = {}
         self.awaited: dict[bytes, int] = {}
         """Of the workers that should end: where to tell that they have."""
+        self.arrivals = select.poll()
+        self.pid_fds: dict[bytes, int] = {}
+        """Of those among them of which the kernel will tell."""
         self.look_s = LOOK_S_MIN
+        self.spare: tuple[int, socket.socket] | None = None
+        """A worker that has been forked already, and where to give it its descriptors."""
+        self.wants_spare = False
+        self.refusal: int | None = None
+        """Why the last fork failed."""
 
-    def serve(self) -> Role | None:
-        """Follow orders. Returns None at the end, and in a new worker its descriptors."""
-        arrivals = select.poll()
-        arrivals.register(self.control, select.POLLIN)
+    def serve(self) -> socket.socket | None:
+        """Follow orders. Returns None at the end, and in a fork where its descriptors will come."""
+        self.arrivals.register(self.control, select.POLLIN)
         while True:
-            if not arrivals.poll(self.patience_ms()):
-                if not self.pids:
+            arrived = self.arrivals.poll(self.patience_ms())
+            if all(fd != self.control.fileno() for fd, _ in arrived):
+                if not arrived and self.wants_spare:
+                    inlet = self.fork_spare()
+                    if inlet is not None:
+                        return inlet
+                elif not arrived and not self.pids:
+                    self.end_all()
                     return None
                 self.reap()
                 continue
@@ -57,49 +71,87 @@ class Nursery:
             if order is None or order.kind == packets.QUIT:
                 self.end_all()
                 return None
-            role = self.follow(order)
-            if role is not None:
-                return role
+            inlet = self.follow(order)
+            if inlet is not None:
+                return inlet
             self.look_s = LOOK_S_MIN
             self.reap()
 
     def patience_ms(self) -> float | None:
         """Return how long to wait for an order."""
-        if self.awaited:
+        if len(self.awaited) > len(self.pid_fds):
             self.look_s = min(2 * self.look_s, LOOK_S_MAX)
             return self.look_s * 1000
+        if self.wants_spare:
+            return SPARE_AFTER_MS
         return None if self.pids else self.idle_s * 1000
 
-    def follow(self, order: packets.Packet) -> Role | None:
+    def follow(self, order: packets.Packet) -> socket.socket | None:
         """Do what an order says."""
         name = order.body
         if order.kind == packets.START:
             return self.start(name, order)
         if order.fd is not None:
             self.awaited[name] = order.fd
+            if name in self.pids:
+                self.watch(name)
         if order.kind == packets.KILL and name in self.pids:
             kill_group(self.pids[name])
         return None
 
-    def start(self, name: bytes, order: packets.Packet) -> Role | None:
-        """Fork a worker. Returns, in it, the descriptors that it works with."""
+    def watch(self, name: bytes) -> None:
+        """Have the kernel tell when a worker has ended, where it can."""
+        try:
+            self.pid_fds[name] = os.pidfd_open(self.pids[name])
+        except OSError:
+            return
+        self.arrivals.register(self.pid_fds[name], select.POLLIN)
+
+    def start(self, name: bytes, order: packets.Packet) -> socket.socket | None:
+        """Give a worker its descriptors. Returns, in a fork, where they come."""
         assert order.fd is not None
         assert order.other_fd is not None
+        if self.spare is None:
+            inlet = self.fork_spare()
+            if inlet is not None:
+                os.close(order.fd)
+                os.close(order.other_fd)
+                return inlet
+        if self.spare is None:
+            with socket.socket(fileno=os.dup(order.fd)) as theirs:
+                packets.send(theirs, packets.REFUSED, str(self.refusal).encode())
+        else:
+            self.pids[name], outlet = self.spare
+            self.spare = None
+            with outlet:
+                try:
+                    packets.send(outlet, packets.START, b"", order.fd, order.other_fd)
+                except OSError:
+                    pass  # it was killed: the program sees that nobody has its socket
+            self.wants_spare = True
+        os.close(order.fd)
+        os.close(order.other_fd)
+        return None
+
+    def fork_spare(self) -> socket.socket | None:
+        """Fork a worker for later. Returns, in it, where its descriptors will come."""
+        self.wants_spare = False
+        outlet, inlet = packets.socket_pair()
         try:
             pid = os.fork()
         except OSError as refusal:
-            with socket.socket(fileno=order.fd) as theirs:
-                packets.send(theirs, packets.REFUSED, str(refusal.errno).encode())
-            os.close(order.other_fd)
+            self.refusal = refusal.errno
+            outlet.close()
+            inlet.close()
             return None
         if pid == 0:
+            outlet.close()
             self.control.close()
-            for fd in self.awaited.values():
+            for fd in (*self.awaited.values(), *self.pid_fds.values()):
                 os.close(fd)
-            return order.fd, order.other_fd
-        os.close(order.fd)
-        os.close(order.other_fd)
-        self.pids[name] = pid
+            return inlet
+        inlet.close()
+        self.spare = pid, outlet
         return None
 
     def reap(self) -> None:
@@ -125,10 +177,17 @@ class Nursery:
             return None
         kill_group(pid)
         del self.pids[name]
+        pid_fd = self.pid_fds.pop(name, None)
+        if pid_fd is not None:
+            self.arrivals.unregister(pid_fd)
+            os.close(pid_fd)
         return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
     def end_all(self) -> None:
         """Wait for all workers to end, not for long."""
+        if self.spare is not None:
+            self.pids[b"spare"], outlet = self.spare
+            outlet.close()
         give_up_at = time.monotonic() + END_WAIT_S
         while self.pids:
             for name in list(self.pids):
@@ -156,7 +215,7 @@ def main(fd: int, lifeline_fd: int, idle_s: float) -> None:
     gc.collect()
     gc.freeze()
     with socket.socket(fileno=fd) as control:
-        role = Nursery(control, idle_s).serve()
-    if role is not None:
+        inlet = Nursery(control, idle_s).serve()
+    if inlet is not None:
         gc.unfreeze()
-        work(*role, lifeline_fd, idle_s)
+        work(inlet, lifeline_fd, idle_s)

@@ -30,7 +30,10 @@ def die_with_parent(lifeline_fd: int) -> None:
     function written in C may hold for an hour. The kernel's signal needs nobody.
     """
     # Opened anew: whom to tell is kept with the open pipe, which all workers would share.
-    lifeline_fd = os.open(f"/proc/self/fd/{lifeline_fd}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        lifeline_fd = os.open(f"/proc/self/fd/{lifeline_fd}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return  # there is no /proc: then a job is done first, and the end of the socket seen
     fcntl.fcntl(lifeline_fd, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(lifeline_fd, F_SETSIG, signal.SIGKILL)
     flags = fcntl.fcntl(lifeline_fd, fcntl.F_GETFL)
@@ -98,13 +101,19 @@ def serve(channel: Channel) -> None:
         sys.stdout.flush()
 
 
-def work(fd: int, crash_fd: int, lifeline_fd: int, idle_s: float) -> None:
-    """Serve the program at the other end of a socket until no job has come for a while."""
+def work(inlet: socket.socket, lifeline_fd: int, idle_s: float) -> None:
+    """Wait for a program to serve, and serve it until no job has come for a while."""
     os.setpgid(0, 0)
     die_with_parent(lifeline_fd)
     ask_to_be_killed_first()
-    faulthandler.enable(crash_fd)
-    with socket.socket(fileno=fd) as sock:
+    with inlet:
+        order = packets.receive(inlet)
+    if order is None:
+        return  # the nursery has no use for this one
+    assert order.fd is not None
+    assert order.other_fd is not None
+    faulthandler.enable(order.other_fd)
+    with socket.socket(fileno=order.fd) as sock:
         seconds, microseconds = divmod(round(idle_s * 1e6), 1_000_000)
         patience = struct.pack("@ll", seconds, microseconds)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
