@@ -9,9 +9,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from meantime import files as files
 from meantime.errors import BackendError as BackendError
 from meantime.errors import FallbackWarning as FallbackWarning
 from meantime.errors import WorkerDiedError as WorkerDiedError
+from meantime.files import Path as Path
+from meantime.files import open_file as open_file
 from meantime.loop import EventLoop as EventLoop
 from meantime.loop import backend as backend
 from meantime.offload import CapacityLimiter as CapacityLimiter
@@ -83,6 +86,7 @@ __all__ = [
     "FallbackWarning",
     "LifoQueue",
     "Lock",
+    "Path",
     "PriorityQueue",
     "Queue",
     "QueueShutDown",
@@ -101,12 +105,14 @@ __all__ = [
     "backend",
     "connect_cluster",
     "default_limiter",
+    "files",
     "gather",
     "install",
     "new_event_loop",
     "offload",
     "offload_map",
     "open_connection",
+    "open_file",
     "open_unix_connection",
     "report_progress",
     "run",

@@ -67,3 +67,18 @@ async def functions_elsewhere(limiter: meantime.CapacityLimiter) -> None:
     meantime.default_limiter("process").total = 2
     meantime.report_progress(1, 2)
     meantime.stop_workers()
+async def files_know_what_they_hold() -> None:
+    async with meantime.open_file("x") as text:
+        assert_type(await text.read(), str)
+        assert_type([line async for line in text], list[str])
+    async with meantime.open_file("x", "rb") as data:
+        assert_type(await data.read(), bytes)
+        assert_type(await data.readinto(bytearray(3)), int)
+        assert_type(await data.read_at(3, 0), bytes)
+    path = meantime.Path("x") / "y"
+    assert_type(path, meantime.Path)
+    assert_type(await path.read_text(), str)
+    assert_type([entry async for entry in path.iterdir()], list[meantime.Path])
+    async with path.open("wb") as target:
+        assert_type(await target.write(b"x"), int)
+    assert_type(await meantime.files.read_bytes(path), bytes)

@@ -1,0 +1,168 @@
+"""Any sequence of calls gives what it gives with `open`: the same bytes, positions and errors."""
+
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import meantime
+
+SETTINGS = settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+
+sizes = st.one_of(st.just(-1), st.none(), st.integers(0, 40), st.integers(8000, 20_000))
+whole_sizes = st.one_of(st.just(-1), st.integers(0, 40), st.integers(8000, 20_000))
+reads = st.one_of(
+    st.tuples(st.just("read"), sizes),
+    st.tuples(st.just("readline")),
+    st.tuples(st.just("readline"), whole_sizes),
+    st.tuples(st.just("readlines"), whole_sizes),
+    st.tuples(st.just("next line")),
+)
+places = st.one_of(
+    st.tuples(st.just("tell")),
+    st.tuples(st.just("seek"), st.integers(0, 30_000)),
+    st.tuples(st.just("seek"), st.integers(-50, 50), st.integers(0, 2)),
+    st.tuples(st.just("truncate")),
+    st.tuples(st.just("truncate"), st.integers(0, 20_000)),
+    st.tuples(st.just("flush")),
+)
+pieces = st.one_of(
+    st.binary(max_size=60),
+    st.builds(lambda piece, times: piece * times, st.binary(min_size=1, max_size=20),
+              st.integers(1, 2000)),
+)  # fmt: skip
+byte_calls = st.one_of(
+    reads,
+    places,
+    st.tuples(st.just("readinto"), st.integers(0, 20_000)),
+    st.tuples(st.just("readinto1"), st.integers(0, 100)),
+    st.tuples(st.just("read1"), whole_sizes),
+    st.tuples(st.just("write"), pieces),
+    st.tuples(st.just("writelines"), st.lists(pieces, max_size=3)),
+)
+letters = st.text(st.sampled_from("abä€😀\n\r\t "), max_size=30)
+texts = st.one_of(
+    letters,
+    st.builds(lambda piece, times: piece * times, letters, st.integers(1, 1500)),
+)
+text_calls = st.one_of(
+    reads,
+    st.tuples(st.just("tell and back")),
+    st.tuples(st.just("seek"), st.just(0), st.sampled_from([0, 1, 2])),
+    st.tuples(st.just("truncate")),
+    st.tuples(st.just("flush")),
+    st.tuples(st.just("write"), texts),
+    st.tuples(st.just("writelines"), st.lists(texts, max_size=3)),
+)
+
+
+class Plain:
+    """A file of `open`, asked in the words of the tests."""
+
+    def __init__(self, file):
+        self.file = file
+
+    async def ask(self, name, *arguments):
+        if name == "next line":
+            return self.file.readline()
+        if name == "tell and back":
+            return self.file.seek(self.file.tell()) is not None
+        if name.startswith("readinto"):
+            buffer = bytearray(arguments[0])
+            return getattr(self.file, name)(buffer), bytes(buffer)
+        return getattr(self.file, name)(*arguments)
+
+
+class Ours:
+    """A file of `open_file`, asked in the words of the tests."""
+
+    def __init__(self, file):
+        self.file = file
+
+    async def ask(self, name, *arguments):
+        if name == "next line":
+            # It ends with no line, which is told in another way.
+            return await anext(self.file, b"" if "b" in self.file.mode else "")
+        if name == "tell and back":
+            return await self.file.seek(await self.file.tell()) is not None
+        if name.startswith("readinto"):
+            buffer = bytearray(arguments[0])
+            return await getattr(self.file, name)(buffer), bytes(buffer)
+        return await getattr(self.file, name)(*arguments)
+
+
+async def outcome(file, call):
+    """Return what a call gives: a result, or an error without what differs by nature."""
+    try:
+        return await file.ask(*call)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        return type(error), str(error)
+
+
+async def compare(content, mode, calls, *options):
+    with tempfile.TemporaryDirectory() as folder:
+        plain_path, our_path = Path(folder, "plain"), Path(folder, "ours")
+        plain_path.write_bytes(content)
+        our_path.write_bytes(content)
+        plain_file = plain_path.open(mode, *options)
+        our_file = await meantime.open_file(our_path, mode, *options)
+        plain, ours = Plain(plain_file), Ours(our_file)
+        for call in calls:
+            assert await outcome(ours, call) == await outcome(plain, call), call
+        plain_file.close()
+        await our_file.close()
+        assert our_path.read_bytes() == plain_path.read_bytes()
+
+
+@pytest.mark.slow
+@SETTINGS
+@given(
+    content=pieces,
+    mode=st.sampled_from(["rb", "wb", "ab", "r+b", "w+b", "a+b"]),
+    buffering=st.sampled_from([-1, 0, 16, 100]),
+    calls=st.lists(byte_calls, max_size=12),
+)
+def test_bytes(run, content, mode, buffering, calls):
+    run(compare(content, mode, calls, buffering))
+
+
+@pytest.mark.slow
+@SETTINGS
+@given(
+    content=texts,
+    mode=st.sampled_from(["r", "w", "a", "r+", "w+", "a+"]),
+    encoding=st.sampled_from(["utf-8", "utf-16", "utf-8-sig", "latin-1"]),
+    errors=st.sampled_from(["strict", "replace"]),
+    newline=st.sampled_from([None, "", "\n", "\r", "\r\n"]),
+    calls=st.lists(text_calls, max_size=12),
+)
+def test_text(run, content, mode, encoding, errors, newline, calls):
+    data = content.encode(encoding, "replace")
+    run(compare(data, mode, calls, -1, encoding, errors, newline))
+
+
+@pytest.mark.slow
+@SETTINGS
+@given(content=texts, newline=st.sampled_from([None, "", "\n", "\r", "\r\n"]))
+def test_lines(run, content, newline):
+    """However the file is cut into lines, iterating gives the same ones."""
+
+    async def main():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "lines")
+            path.write_bytes(content.encode())
+            with path.open(encoding="utf-8", newline=newline) as plain:
+                async with meantime.open_file(path, encoding="utf-8", newline=newline) as ours:
+                    assert [line async for line in ours] == list(plain)
+                    assert ours.newlines == plain.newlines
+            with path.open("rb") as plain:
+                async with meantime.open_file(path, "rb") as ours:
+                    assert [line async for line in ours] == list(plain)
+
+    run(main())
