@@ -1,5 +1,6 @@
 """Any sequence of calls gives what it gives with `open`: the same bytes, positions and errors."""
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -31,6 +32,7 @@ places = st.one_of(
     st.tuples(st.just("truncate")),
     st.tuples(st.just("truncate"), st.integers(0, 20_000)),
     st.tuples(st.just("flush")),
+    st.tuples(st.just("forget")),
 )
 pieces = st.one_of(
     st.binary(max_size=60),
@@ -54,16 +56,20 @@ texts = st.one_of(
 text_calls = st.one_of(
     reads,
     st.tuples(st.just("tell and back")),
-    st.tuples(st.just("seek"), st.just(0), st.sampled_from([0, 1, 2])),
+    st.tuples(st.just("seek and stay"), st.sampled_from([0, 1, 2])),
     st.tuples(st.just("truncate")),
     st.tuples(st.just("flush")),
+    st.tuples(st.just("forget")),
     st.tuples(st.just("write"), texts),
     st.tuples(st.just("writelines"), st.lists(texts, max_size=3)),
 )
 
 
 class Plain:
-    """A file of `open`, asked in the words of the tests."""
+    """A file of `open`, asked in the words of the tests.
+
+    Positions in text are numbers that only `seek` understands, and several may mean the same place.
+    """
 
     def __init__(self, file):
         self.file = file
@@ -73,6 +79,8 @@ class Plain:
             return self.file.readline()
         if name == "tell and back":
             return self.file.seek(self.file.tell()) is not None
+        if name == "seek and stay":
+            return self.file.seek(0, *arguments) is not None
         if name.startswith("readinto"):
             buffer = bytearray(arguments[0])
             return getattr(self.file, name)(buffer), bytes(buffer)
@@ -91,6 +99,8 @@ class Ours:
             return await anext(self.file, b"" if "b" in self.file.mode else "")
         if name == "tell and back":
             return await self.file.seek(await self.file.tell()) is not None
+        if name == "seek and stay":
+            return await self.file.seek(0, *arguments) is not None
         if name.startswith("readinto"):
             buffer = bytearray(arguments[0])
             return await getattr(self.file, name)(buffer), bytes(buffer)
@@ -105,6 +115,13 @@ async def outcome(file, call):
         return type(error), str(error)
 
 
+def forget_pages(path):
+    """Take a file out of the page cache, so that it cannot be read without waiting for the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 async def compare(content, mode, calls, *options):
     with tempfile.TemporaryDirectory() as folder:
         plain_path, our_path = Path(folder, "plain"), Path(folder, "ours")
@@ -113,10 +130,15 @@ async def compare(content, mode, calls, *options):
         plain_file = plain_path.open(mode, *options)
         our_file = await meantime.open_file(our_path, mode, *options)
         plain, ours = Plain(plain_file), Ours(our_file)
-        for call in calls:
-            assert await outcome(ours, call) == await outcome(plain, call), call
-        plain_file.close()
-        await our_file.close()
+        try:
+            for call in calls:
+                if call[0] == "forget":
+                    forget_pages(our_path)
+                else:
+                    assert await outcome(ours, call) == await outcome(plain, call), call
+        finally:
+            plain_file.close()
+            await our_file.close()
         assert our_path.read_bytes() == plain_path.read_bytes()
 
 
@@ -149,14 +171,18 @@ def test_text(run, content, mode, encoding, errors, newline, calls):
 
 @pytest.mark.slow
 @SETTINGS
-@given(content=texts, newline=st.sampled_from([None, "", "\n", "\r", "\r\n"]))
-def test_lines(run, content, newline):
+@given(
+    content=texts, newline=st.sampled_from([None, "", "\n", "\r", "\r\n"]), is_cold=st.booleans()
+)
+def test_lines(run, content, newline, is_cold):
     """However the file is cut into lines, iterating gives the same ones."""
 
     async def main():
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "lines")
             path.write_bytes(content.encode())
+            if is_cold:
+                forget_pages(path)
             with path.open(encoding="utf-8", newline=newline) as plain:
                 async with meantime.open_file(path, encoding="utf-8", newline=newline) as ours:
                     assert [line async for line in ours] == list(plain)

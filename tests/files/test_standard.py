@@ -18,7 +18,7 @@ def ask(backend, program, given=None, **options):
         + "\nmeantime.run(main())\n"
     )
     ended = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", script],
+        [sys.executable, "-W", "error", "-c", script],
         input=given,
         capture_output=True,
         env=os.environ | {"MEANTIME_BACKEND": backend, "PYTHONIOENCODING": "utf-8"},

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from typing import TYPE_CHECKING, Any, AnyStr, Generic
 
 from meantime.files.advice import advise
+from meantime.files.closing import SYNC, SYNC_DATA, Closing, flush_and_sync
+from meantime.files.positional import read_all_at, write_all_at
 from meantime.files.threads import Job, Turns
 
 if TYPE_CHECKING:
@@ -24,12 +25,15 @@ class Calls(Generic[AnyStr]):
 
     _wrapped: Any
 
-    def __init__(self, wrapped: Any) -> None:
+    def __init__(self, wrapped: Any, newline: str | None = None) -> None:  # noqa: ARG002
         self._wrapped = wrapped
         self._turns = Turns()
         self._closing: asyncio.Future[None] | None = None
         self._positional = 0
         self._last_positional: asyncio.Future[None] | None = None
+
+    def _lend(self) -> Any:
+        return self._wrapped
 
     # ---- reading
 
@@ -96,7 +100,7 @@ class Calls(Generic[AnyStr]):
 
     async def fsync(self) -> None:
         """Flush, and wait until the disk has all of it, the file's size and times included."""
-        await self._call_function(flush_and_sync, self._wrapped, os.fsync)
+        await self._call_function(flush_and_sync, self._wrapped, SYNC)
 
     async def fdatasync(self) -> None:
         """Flush, and wait until the disk has all that is needed to read it again."""
@@ -132,7 +136,8 @@ class Calls(Generic[AnyStr]):
         Returns fewer bytes at the end of the file only.
 
         Raises:
-            ValueError: the file is closed, or a number is negative.
+            ValueError: the file is closed.
+            OSError: it cannot be read, or a number is negative.
         """
         return await self._call_positional(read_all_at, size, offset)
 
@@ -143,7 +148,8 @@ class Calls(Generic[AnyStr]):
         `write`. On a file in mode 'a' Linux appends, whatever the offset is.
 
         Raises:
-            ValueError: the file is closed, or `offset` is negative.
+            ValueError: the file is closed.
+            OSError: it cannot be written, or `offset` is negative.
         """
         return await self._call_positional(write_all_at, data, offset)
 
@@ -202,90 +208,3 @@ class Calls(Generic[AnyStr]):
         waiter = self._last_positional
         if self._positional == 0 and waiter is not None and not waiter.done():
             waiter.set_result(None)
-
-
-class Closing:
-    """The way to a closed file. It goes on whether or not somebody waits for its end."""
-
-    def __init__(self, calls: Any) -> None:
-        self.calls = calls
-        self.loop = asyncio.get_running_loop()
-        self.closed: asyncio.Future[None] = self.loop.create_future()
-
-    def begin(self) -> asyncio.Future[None]:
-        """Get in line. Returns the future of the end."""
-        turns = self.calls._turns
-        if turns.busy:
-            turns.ask().add_done_callback(self.wait_for_positional)
-        else:
-            turns.busy = True
-            self.wait_for_positional()
-        return self.closed
-
-    def wait_for_positional(self, _turn: object = None) -> None:
-        """Go on when nobody uses the descriptor any more, whose number may be given out again."""
-        calls = self.calls
-        if calls._positional:
-            calls._last_positional = self.loop.create_future()
-            calls._last_positional.add_done_callback(self.close)
-        else:
-            self.close()
-
-    def close(self, _last: object = None) -> None:
-        """Close the file, in a thread."""
-        try:
-            job = self.loop.run_in_executor(None, self.calls._wrapped.close)
-        except RuntimeError as error:
-            self.end(error)  # the loop has no threads any more
-        else:
-            job.add_done_callback(self.note)
-
-    def note(self, job: asyncio.Future[None]) -> None:
-        """Pass on how it went."""
-        self.end(None if job.cancelled() else job.exception())
-
-    def end(self, error: BaseException | None) -> None:
-        """Let the next one in line have a turn: it is told that the file is closed."""
-        self.calls._closing = None
-        self.calls._turns.give()
-        if self.closed.cancelled():
-            return
-        if error is None:
-            self.closed.set_result(None)
-        else:
-            advise(error)
-            self.closed.set_exception(error)
-
-
-def flush_and_sync(file: Any, sync: Callable[[int], None]) -> None:
-    """Bring to the disk what is buffered. This is called in a thread."""
-    file.flush()
-    sync(file.fileno())
-
-
-def read_all_at(fd: int, size: int, offset: int) -> bytes:
-    """Read until it is enough or the file ends. This is called in a thread."""
-    data = os.pread(fd, size, offset)
-    if not data or len(data) == size:
-        return data
-    parts = [data]
-    read = len(data)
-    while read < size:
-        data = os.pread(fd, size - read, offset + read)
-        if not data:
-            break
-        parts.append(data)
-        read += len(data)
-    return b"".join(parts)
-
-
-def write_all_at(fd: int, data: Any, offset: int) -> int:
-    """Write until all is written. This is called in a thread."""
-    with memoryview(data) as view, view.cast("B") as source:
-        written = 0
-        while written < len(source):
-            written += os.pwrite(fd, source[written:], offset + written)
-        return written
-
-
-SYNC_DATA: Callable[[int], None] = getattr(os, "fdatasync", os.fsync)

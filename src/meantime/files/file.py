@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING, Any, AnyStr, Generic, overload
 
-from meantime.files.calls import Calls
+from meantime.files.opening import close_plainly, open_for_us, open_now
 from meantime.files.threads import in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
     from types import TracebackType
+    from typing import Self
 
     from _typeshed import OpenBinaryMode, OpenTextMode, StrOrBytesPath
 
     Opener = Callable[[str, int], int]
+
+    # The compiled class has the same methods.
+    from meantime.files.calls import Calls
+    from meantime.files.direct import adopt
+else:
+    try:
+        from meantime.files.direct import DirectFile as Calls
+        from meantime.files.direct import adopt
+    except ImportError as error:
+        if not (error.name or "").startswith(("meantime._core", "meantime.files")):
+            raise
+        from meantime.files.calls import Calls
+
+        def adopt(cls: type) -> None:
+            """Do nothing: this is for compiled classes."""
 
 
 class Answer(int):
@@ -29,18 +45,16 @@ class Answer(int):
     __str__ = __repr__
 
 
-class AsyncFile(Calls[AnyStr]):
-    """An open file whose calls do not block the event loop. `open_file` makes them.
+class Face(Generic[AnyStr]):
+    """What is asked of an async file without waiting, and the ways into it and out of it."""
 
-    Its calls do what the methods of the file that `open` returns do, with the same results, the
-    same positions and the same errors. Tasks may share one: the calls come one after the other,
-    in the order in which they were made. Only `read_at` and `write_at` run side by side.
+    _wrapped: Any
 
-    Cancelling a call takes it out of the line. If it has begun in a thread, it goes on to its end
-    there: the position is where it has brought it, and what it read is lost.
-    """
+    if TYPE_CHECKING:
 
-    async def __aenter__(self) -> AsyncFile[AnyStr]:
+        def _lend(self) -> Any: ...
+
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(
@@ -49,21 +63,21 @@ class AsyncFile(Calls[AnyStr]):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.close()
+        await self.close()  # type: ignore[attr-defined]
 
     async def aclose(self) -> None:
         """Close the file: another name for `close`."""
-        await self.close()
+        await self.close()  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
-        return f"<AsyncFile of {self._wrapped!r}>"
+        return f"<{type(self).__name__} of {self._wrapped!r}>"
 
     # ---- what needs no waiting
 
     @property
     def wrapped(self) -> IO[AnyStr]:
         """The file that blocks, below this one. Use it while no call is under way only."""
-        wrapped: IO[AnyStr] = self._wrapped
+        wrapped: IO[AnyStr] = self._lend()
         return wrapped
 
     @property
@@ -106,16 +120,16 @@ class AsyncFile(Calls[AnyStr]):
     @property
     def buffer(self) -> Any:
         """The binary file below one in text mode. Its calls block."""
-        return self._wrapped.buffer
+        return self._lend().buffer
 
     @property
     def raw(self) -> Any:
         """The file without a buffer below a binary one. Its calls block."""
-        return self._wrapped.raw
+        return self._lend().raw
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return int(self._wrapped.fileno())
+        return int(self._lend().fileno())
 
     def readable(self) -> Answer:
         """Return whether it can be read."""
@@ -134,6 +148,21 @@ class AsyncFile(Calls[AnyStr]):
         return Answer(self._wrapped.isatty())
 
 
+class AsyncFile(Face[AnyStr], Calls[AnyStr]):
+    """An open file whose calls do not block the event loop. `open_file` makes them.
+
+    Its calls do what the methods of the file that `open` returns do, with the same results, the
+    same positions and the same errors. Tasks may share one: the calls come one after the other,
+    in the order in which they were made. Only `read_at` and `write_at` run side by side.
+
+    Cancelling a call takes it out of the line. If it has begun in a thread, it goes on to its end
+    there: the position is where it has brought it, and what it read is lost.
+    """
+
+
+adopt(AsyncFile)
+
+
 def wrap_file(file: IO[AnyStr]) -> AsyncFile[AnyStr]:
     """Return an AsyncFile of a file that is open already: of `open`, tempfile or gzip.
 
@@ -148,14 +177,19 @@ class Opening(Generic[AnyStr]):
     def __init__(self, function: Callable[..., IO[AnyStr]], *arguments: Any) -> None:
         self._function: Callable[..., IO[AnyStr]] = function
         self._arguments = arguments
+        self._newline = arguments[5] if function is open_for_us else None
         self._file: AsyncFile[AnyStr] | None = None
 
     def __await__(self) -> Generator[Any, Any, AsyncFile[AnyStr]]:
         return self._open().__await__()
 
     async def _open(self) -> AsyncFile[AnyStr]:
-        file = await in_thread(self._function, *self._arguments, undo=close_plainly)
-        return AsyncFile(file)
+        if self._function is open_for_us:
+            file = open_now(*self._arguments)
+            if file is not None:
+                return AsyncFile(file, self._newline)
+        opened = await in_thread(self._function, *self._arguments, undo=close_plainly)
+        return AsyncFile(opened, self._newline)
 
     async def __aenter__(self) -> AsyncFile[AnyStr]:
         self._file = await self._open()
@@ -234,9 +268,4 @@ def open_file(
         ValueError, TypeError: the mode or another argument is not one of `open`.
         OSError: the file cannot be opened: FileNotFoundError, PermissionError, IsADirectoryError, …
     """
-    return Opening(open, file, mode, buffering, encoding, errors, newline, closefd, opener)
-
-
-def close_plainly(file: IO[Any]) -> None:
-    """Close a file that nobody took. This is called in a thread."""
-    file.close()
+    return Opening(open_for_us, file, mode, buffering, encoding, errors, newline, closefd, opener)

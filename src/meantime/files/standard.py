@@ -13,7 +13,8 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any, AnyStr, Generic
 
-from meantime.files.file import Answer, AsyncFile
+from meantime.files.calls import Calls
+from meantime.files.file import Answer, Face
 from meantime.files.threads import Job, Turns
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ def set_done(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-class StandardOutput(AsyncFile[AnyStr]):
+class StandardOutput(Face[AnyStr], Calls[AnyStr]):
     """What goes out by one of the files in sys. Each call is made in a thread."""
 
     def __init__(self, find: Callable[[], Any]) -> None:

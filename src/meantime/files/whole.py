@@ -9,6 +9,7 @@ import stat
 from pathlib import Path as PlainPath
 from typing import TYPE_CHECKING, Any
 
+from meantime.files import memory
 from meantime.files.threads import in_thread
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ async def read_bytes(path: StrOrBytesPath | int) -> bytes:
     Raises:
         OSError: it cannot be opened or read: FileNotFoundError, PermissionError, …
     """
-    return await in_thread(read_whole, path, "rb")
+    data = None if isinstance(path, int) else memory.read_whole_now(path)
+    return await in_thread(read_whole, path, "rb") if data is None else data
 
 
 async def read_text(

@@ -1,0 +1,38 @@
+"""What can be had without waiting for a disk: all that is in memory, or nothing at all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import StrOrBytesPath
+
+try:
+    from meantime.files.cached import (
+        WouldWaitForDisk,  # pyright: ignore[reportAssignmentType]
+        open_now,
+        read_whole_now,
+        stand_in,
+    )
+except ImportError as error:
+    # Where the compiled core is missing, everything goes to a thread.
+    if not (error.name or "").startswith(("meantime._core", "meantime.files")):
+        raise
+
+    class WouldWaitForDisk(BaseException):  # type: ignore[no-redef]
+        """What was asked for is not in memory."""
+
+    def open_now(path: StrOrBytesPath, flags: int) -> int:  # noqa: ARG001
+        """Say that it would have to wait."""
+        raise WouldWaitForDisk
+
+    def read_whole_now(path: StrOrBytesPath) -> bytes | None:  # noqa: ARG001
+        """Return None: it would have to wait."""
+        return None
+
+    def stand_in(plain: Any) -> Any:  # type: ignore[misc]
+        """Return the file itself."""
+        return plain
+
+
+__all__ = ["WouldWaitForDisk", "open_now", "read_whole_now", "stand_in"]

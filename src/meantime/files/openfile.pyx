@@ -1,0 +1,214 @@
+"""An open file as its calls see it: what is below it, where it is, and the lines read ahead."""
+import io
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_INCREF
+from libc.string cimport memchr
+
+from meantime.files.cached cimport CachedFile, WouldWait
+from meantime.files.turns cimport Turns
+
+cdef extern from "Python.h":
+    Py_ssize_t PyUnicode_GET_LENGTH(object text) noexcept
+    Py_UCS4 PyUnicode_READ_CHAR(object text, Py_ssize_t index) noexcept
+    Py_ssize_t PyUnicode_FindChar(object text, Py_UCS4 character, Py_ssize_t start, Py_ssize_t end,
+                                  int direction) except -2
+    Py_ssize_t PyUnicode_Find(object text, object part, Py_ssize_t start, Py_ssize_t end,
+                              int direction) except -2
+    object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
+
+cdef extern from "answers.h":
+    ctypedef PyObject *(*answer_next)(PyObject *) noexcept
+    PyObject *answer_with(PyObject *value) noexcept
+    void set_answering(PyTypeObject *type, answer_next next) noexcept
+
+cdef enum:
+    # Lines are read ahead in growing pieces: a program that wants one line pays for few.
+    AHEAD_BYTES_MIN = 1 << 13
+    AHEAD_BYTES_MAX = 1 << 18
+
+
+@cython.final
+cdef class LinesAhead:
+    """Whole lines that were read already. To await it is to take the next one, at once."""
+
+    def __await__(self):
+        cdef OpenFile file = <OpenFile>self.owner if self.owner != NULL else None
+        if file is None or (not file.turns.busy and self.has_line()):
+            return self
+        # Somebody else has taken it since, or is about to.
+        return file.next_line_call(True)
+
+    cdef bint has_line(self) noexcept:
+        return self.taken < self.size
+
+    cdef object take(self):
+        cdef Py_ssize_t start = self.taken
+        if self.newline is None:
+            self.taken = end_of_bytes(PyBytes_AS_STRING(self.text), start, self.size)
+            return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.text) + start,
+                                             self.taken - start)
+        self.taken = self.end_of_text(start)
+        return PyUnicode_Substring(self.text, start, self.taken)
+
+    cdef Py_ssize_t end_of_text(self, Py_ssize_t start) except -1:
+        """Return where the line ends that begins at `start`."""
+        cdef Py_ssize_t end, other
+        if PyUnicode_GET_LENGTH(self.newline) == 2:
+            end = PyUnicode_Find(self.text, self.newline, start, self.size, 1)
+            return end + 2 if end >= 0 else self.size
+        if PyUnicode_GET_LENGTH(self.newline) == 1:
+            end = PyUnicode_FindChar(self.text, PyUnicode_READ_CHAR(self.newline, 0), start,
+                                     self.size, 1)
+            return end + 1 if end >= 0 else self.size
+        # Each of the three: \n, \r, \r\n.
+        end = PyUnicode_FindChar(self.text, 10, start, self.size, 1)
+        other = PyUnicode_FindChar(self.text, 13, start, self.size if end < 0 else end, 1)
+        if other < 0:
+            return end + 1 if end >= 0 else self.size
+        return end + 1 if end == other + 1 else other + 1
+
+
+cdef Py_ssize_t end_of_bytes(const char *text, Py_ssize_t start, Py_ssize_t size) noexcept:
+    cdef const char *found = <const char *>memchr(text + start, 10, size - start)
+    return size if found == NULL else found - text + 1
+
+
+cdef PyObject *answer_next_line(PyObject *ahead) noexcept:
+    if not (<LinesAhead>ahead).has_line():
+        return NULL
+    line = (<LinesAhead>ahead).take()
+    Py_INCREF(line)
+    return answer_with(<PyObject *>line)
+
+
+cdef class OpenFile:
+    """What is known of an open file."""
+
+    def __cinit__(self):
+        self.turns = Turns.__new__(Turns)
+        self.position = -1
+
+    def __init__(self, wrapped, newline=None):
+        self.below = wrapped
+        self.can_track = True
+        self.is_text = type(wrapped) is io.TextIOWrapper
+        if self.is_text:
+            # What ends a line, once it is read; empty for any of the three.
+            self.newline = "\n" if newline is None else newline
+        self.cache = cache_below(wrapped.buffer if self.is_text else wrapped)
+        self.can_tell = True
+        self.ahead_bytes = AHEAD_BYTES_MIN
+        self.position = -1
+        if self.cache is not None:
+            self.can_read = wrapped.readable()
+            self.read_method = wrapped.read
+            self.write_method = wrapped.write
+            self.seek_method = wrapped.seek
+
+    @property
+    def _turns(self):
+        return self.turns
+
+    @property
+    def _wrapped(self):
+        return self.below
+
+    def _lend(self):
+        """Return the file below to somebody who may move its position."""
+        self.can_track = False
+        self.position = -1
+        return self.below
+
+    cdef object place(self):
+        """Return what `seek` comes back here with."""
+        if self.can_tell:
+            try:
+                return self.below.tell()
+            except Exception:
+                # The position of some text cannot be told. It has to be read in threads.
+                self.can_tell = False
+        raise WouldWait
+
+    cdef object start_of_lines(self):
+        """Return the place of the next line, of which nothing is ahead."""
+        self.forget_lines()
+        return self.place()
+
+    cdef int read_lines_ahead(self, object place) except -1:
+        cdef LinesAhead ahead = LinesAhead.__new__(LinesAhead)
+        text = self.below.read(self.ahead_bytes)
+        end = (self.newline or "\n") if self.is_text else b"\n"
+        if text and not text.endswith(end):
+            text += self.below.readline()
+        ahead.text = text
+        ahead.size = len(text)
+        ahead.newline = self.newline
+        ahead.start = place
+        ahead.owner = <PyObject *>self
+        self.ahead = ahead
+        self.ahead_bytes = min(self.ahead_bytes * 4, AHEAD_BYTES_MAX)
+        return 0
+
+    cdef bint has_line(self) noexcept:
+        return self.ahead is not None and self.ahead.has_line()
+
+    cdef object take_line(self):
+        """Return the line that is next. When there is none, the file ends here."""
+        if not self.has_line():
+            return "" if self.is_text else b""
+        return self.ahead.take()
+
+    cdef int forget_lines(self) except -1:
+        if self.ahead is not None:
+            self.ahead.owner = NULL
+            self.ahead = None
+        return 0
+
+    cdef int go_back_to_line(self) except -1:
+        """Be where whoever read the lines up to now believes to be."""
+        cdef LinesAhead ahead = self.ahead
+        if ahead is None:
+            return 0
+        if ahead.has_line():
+            if self.is_text:
+                self.below.seek(ahead.start)
+                self.below.read(ahead.taken)
+            else:
+                self.below.seek(ahead.start + ahead.taken)
+            self.ahead_bytes = max(ahead.taken, 1)
+        self.forget_lines()
+        return 0
+
+    def __dealloc__(self):
+        # Whoever still holds it would find us gone.
+        if self.ahead is not None:
+            self.ahead.owner = NULL
+
+    cdef object next_line_call(self, bint is_step):
+        raise NotImplementedError
+
+    def end_positional(self):
+        """Note that a call with a position of its own has ended, in the loop's thread."""
+        self.positional_ended()
+
+    cdef int positional_ended(self) except -1:
+        self._positional -= 1
+        waiter = self._last_positional
+        if self._positional == 0 and waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        return 0
+
+
+cdef CachedFile cache_below(object binary):
+    """Return the CachedFile below a buffer, or None."""
+    if type(binary) in (io.BufferedReader, io.BufferedWriter, io.BufferedRandom):
+        raw = binary.raw
+        if type(raw) is CachedFile:
+            return raw
+    return None
+
+
+set_answering(<PyTypeObject *>LinesAhead, answer_next_line)

@@ -1,0 +1,7 @@
+from typing import Any, final
+
+@final
+class Turns:
+    busy: bool
+    def ask(self) -> Any: ...
+    def give(self) -> None: ...
