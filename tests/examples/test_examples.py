@@ -140,6 +140,11 @@ def test_heavy_work_elsewhere_leaves_the_clock_ticking(backend):
         "The squares below 10,000 are 333283335000 together",
         "The clock went on ticking: yes",
     ]
+def test_words_are_counted_while_the_clock_ticks(backend):
+    printed, _ = run("files.py", backend=backend)
+    found, ticked = printed.splitlines()
+    assert found == "100 files. The most frequent words: the 15000, in 10000, kettle 5000"
+    assert ticked == "The clock went on ticking."
 
 
 def test_the_conversation_is_always_the_same(backend):

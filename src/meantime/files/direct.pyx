@@ -17,7 +17,7 @@ from cpython.object cimport PyTypeObject
 
 from meantime._core.coroutine cimport FRESH, mark_coroutine_function
 from meantime.files.advice import advise
-from meantime.files.closing import SYNC, SYNC_DATA, flush_and_sync
+from meantime.files.closing import SYNC, SYNC_DATA
 from meantime.files.filecalls cimport (
     FILLING,
     IN_THREAD,
@@ -28,6 +28,7 @@ from meantime.files.filecalls cimport (
     Close,
     NextLine,
     Positional,
+    Sync,
 )
 from meantime.files.openfile cimport OpenFile
 
@@ -39,6 +40,7 @@ cdef enum:
     WRITE_BYTES_MAX = 1 << 16
 
 
+@cython.no_gc_clear
 cdef class DirectFile(OpenFile):
     """The calls of a file that may wait. They come one after the other, in their order.
 
@@ -120,17 +122,17 @@ cdef class DirectFile(OpenFile):
     @cython.binding(True)
     def flush(self):
         """Hand to the operating system what is buffered here."""
-        return self.call("flush", WRITING, 0, None)
+        return self.flush_call()
 
     @cython.binding(True)
     def fsync(self):
         """Flush, and wait until the disk has all of it, the file's size and times included."""
-        return self.call_function("fsync", flush_and_sync, self.below, SYNC)
+        return self.sync("fsync", SYNC)
 
     @cython.binding(True)
     def fdatasync(self):
         """Flush, and wait until the disk has all that is needed to read it again."""
-        return self.call_function("fdatasync", flush_and_sync, self.below, SYNC_DATA)
+        return self.sync("fdatasync", SYNC_DATA)
 
     # ---- the position
 
@@ -213,15 +215,14 @@ cdef class DirectFile(OpenFile):
         made.stage = FRESH
         return made
 
-    cdef Call call_function(self, str name, object function, object first, object second):
-        cdef Call made = Call.__new__(Call)
+    cdef object flush_call(self):
+        return self.call("flush", WRITING, 0, None)
+
+    cdef Sync sync(self, str name, object function):
+        cdef Sync made = Sync.__new__(Sync)
         made.file = self
         made.name = name
-        made.kind = IN_THREAD
-        made.count = 2
-        made.method = function
-        made.first = first
-        made.second = second
+        made.function = function
         made.stage = FRESH
         return made
 

@@ -45,5 +45,11 @@ cdef class Positional(Coroutine):
 
     cdef object go(self)
 
+cdef class Sync(Coroutine):
+    cdef OpenFile file
+    cdef str name
+    cdef object function
+    cdef bint is_flushed
+
 cdef class Close(Coroutine):
     cdef OpenFile file

@@ -281,6 +281,41 @@ cdef class Positional(Coroutine):
 
 
 @cython.final
+cdef class Sync(Coroutine):
+    """`fsync` and `fdatasync`: a flush in its turn, then the disk, side by side with all else."""
+
+    cdef str qualified_name(self):
+        return "AsyncFile." + self.name
+
+    cdef object begin(self):
+        cdef OpenFile file = self.file
+        if file._closing is not None or file.below.closed:
+            error = ValueError("I/O operation on closed file.")
+            advise(error)
+            raise error
+        # From now on the file is not closed before this has ended.
+        file._positional += 1
+        return file.flush_call()
+
+    cdef object resume(self, object value):
+        cdef OpenFile file = self.file
+        if self.is_flushed:
+            return self.finish(None)
+        try:
+            fd = file.below.fileno()
+        except BaseException:
+            file.positional_ended()
+            raise
+        self.is_flushed = True
+        return Job(self.function, (fd,), file.end_positional).wait()
+
+    cdef object fail(self, object exception):
+        if not self.is_flushed:
+            self.file.positional_ended()
+        raise exception
+
+
+@cython.final
 cdef class Close(Coroutine):
     cdef str qualified_name(self):
         return "AsyncFile.close"

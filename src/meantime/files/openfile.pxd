@@ -10,6 +10,7 @@ cdef class LinesAhead:
     cdef Py_ssize_t taken         # before it, all lines are
     cdef str newline              # of a str: what ends a line; empty for \n, \r and \r\n
     cdef object start             # the place of the first of them
+    cdef OpenFile forgetful       # the file, once these are its next lines no longer
     cdef PyObject *owner          # the file, while these are its next lines; not held
 
     cdef bint has_line(self) noexcept
@@ -47,3 +48,4 @@ cdef class OpenFile:
     cdef int forget_lines(self) except -1
     cdef int go_back_to_line(self) except -1
     cdef object next_line_call(self, bint is_step)
+    cdef object flush_call(self)

@@ -35,9 +35,11 @@ cdef class LinesAhead:
     """Whole lines that were read already. To await it is to take the next one, at once."""
 
     def __await__(self):
-        cdef OpenFile file = <OpenFile>self.owner if self.owner != NULL else None
-        if file is None or (not file.turns.busy and self.has_line()):
-            return self
+        cdef OpenFile file = self.forgetful
+        if file is None:
+            file = <OpenFile>self.owner if self.owner != NULL else None
+            if file is None or (not file.turns.busy and self.has_line()):
+                return self
         # Somebody else has taken it since, or is about to.
         return file.next_line_call(True)
 
@@ -84,6 +86,7 @@ cdef PyObject *answer_next_line(PyObject *ahead) noexcept:
     return answer_with(<PyObject *>line)
 
 
+@cython.no_gc_clear  # or LinesAhead would not hear of our end
 cdef class OpenFile:
     """What is known of an open file."""
 
@@ -163,7 +166,9 @@ cdef class OpenFile:
 
     cdef int forget_lines(self) except -1:
         if self.ahead is not None:
+            # Whoever holds a step of iteration still gets the line that is next then.
             self.ahead.owner = NULL
+            self.ahead.forgetful = self
             self.ahead = None
         return 0
 
@@ -188,6 +193,9 @@ cdef class OpenFile:
             self.ahead.owner = NULL
 
     cdef object next_line_call(self, bint is_step):
+        raise NotImplementedError
+
+    cdef object flush_call(self):
         raise NotImplementedError
 
     def end_positional(self):
