@@ -9,6 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import meantime
+from meantime.files.calls import Calls
+from meantime.files.file import Face
 
 SETTINGS = settings(
     max_examples=60,
@@ -122,13 +124,20 @@ def forget_pages(path):
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-async def compare(content, mode, calls, *options):
+class ThreadedFile(Face, Calls):
+    """What an AsyncFile is where there is no compiled core."""
+
+
+async def compare(content, mode, calls, in_threads, *options):
     with tempfile.TemporaryDirectory() as folder:
         plain_path, our_path = Path(folder, "plain"), Path(folder, "ours")
         plain_path.write_bytes(content)
         our_path.write_bytes(content)
         plain_file = plain_path.open(mode, *options)
-        our_file = await meantime.open_file(our_path, mode, *options)
+        if in_threads:
+            our_file = ThreadedFile(our_path.open(mode, *options))
+        else:
+            our_file = await meantime.open_file(our_path, mode, *options)
         plain, ours = Plain(plain_file), Ours(our_file)
         try:
             for call in calls:
@@ -149,9 +158,10 @@ async def compare(content, mode, calls, *options):
     mode=st.sampled_from(["rb", "wb", "ab", "r+b", "w+b", "a+b"]),
     buffering=st.sampled_from([-1, 0, 16, 100]),
     calls=st.lists(byte_calls, max_size=12),
+    in_threads=st.booleans(),
 )
-def test_bytes(run, content, mode, buffering, calls):
-    run(compare(content, mode, calls, buffering))
+def test_bytes(run, content, mode, buffering, calls, in_threads):
+    run(compare(content, mode, calls, in_threads, buffering))
 
 
 @pytest.mark.slow
@@ -163,10 +173,11 @@ def test_bytes(run, content, mode, buffering, calls):
     errors=st.sampled_from(["strict", "replace"]),
     newline=st.sampled_from([None, "", "\n", "\r", "\r\n"]),
     calls=st.lists(text_calls, max_size=12),
+    in_threads=st.booleans(),
 )
-def test_text(run, content, mode, encoding, errors, newline, calls):
+def test_text(run, content, mode, encoding, errors, newline, calls, in_threads):
     data = content.encode(encoding, "replace")
-    run(compare(data, mode, calls, -1, encoding, errors, newline))
+    run(compare(data, mode, calls, in_threads, -1, encoding, errors, newline))
 
 
 @pytest.mark.slow

@@ -43,6 +43,10 @@ cdef class LinesAhead:
         # Somebody else has taken it since, or is about to.
         return file.next_line_call(True)
 
+    def __iter__(self):
+        # What __await__ returns must be fit for `yield from`.
+        return self
+
     cdef bint has_line(self) noexcept:
         return self.taken < self.size
 
