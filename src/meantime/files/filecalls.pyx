@@ -18,7 +18,7 @@ from meantime.files.closing import Closing, may_close_now
 from meantime.files.openfile cimport OpenFile
 from meantime.files.positional import read_all_at, write_all_at
 from meantime.files.threads import Job
-from meantime.files.turns cimport is_time_to_pause
+from meantime.files.turns cimport is_time_to_pause, is_time_to_pause_after_small
 
 cdef extern from "answers.h":
     ctypedef PyObject *(*answer_next)(PyObject *) noexcept
@@ -35,7 +35,7 @@ cdef class Call(Coroutine):
         if self.file.turns.busy:
             self.waiter = self.file.turns.ask()
             return self.waiter
-        if is_time_to_pause():
+        if is_time_to_pause_after_small() if self.kind == WRITING else is_time_to_pause():
             # With the turn taken, so that no later call comes before.
             self.file.turns.busy = True
             self.is_paused = True

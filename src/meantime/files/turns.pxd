@@ -6,3 +6,4 @@ cdef class Turns:
     cdef int hand_over(self) except -1
 
 cdef bint is_time_to_pause() noexcept
+cdef bint is_time_to_pause_after_small() noexcept
