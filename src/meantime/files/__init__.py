@@ -7,6 +7,7 @@ any event loop.
 
 from __future__ import annotations
 
+import meantime.loop  # noqa: F401 - first, because it says why where the core cannot be used
 from meantime.files import os, ospath, tempfile
 from meantime.files.file import AsyncFile, open_file, wrap_file
 from meantime.files.paths import Path
