@@ -129,6 +129,8 @@ def empty_database(port):
     ) as server:
         server.execute(f"CREATE DATABASE {name}")
     return name
+
+
 def test_heavy_work_elsewhere_leaves_the_clock_ticking(backend):
     printed, _ = run("offload.py", "--up-to", "40000", backend=backend)
     assert printed.splitlines() == [
@@ -140,6 +142,8 @@ def test_heavy_work_elsewhere_leaves_the_clock_ticking(backend):
         "The squares below 10,000 are 333283335000 together",
         "The clock went on ticking: yes",
     ]
+
+
 def test_words_are_counted_while_the_clock_ticks(backend):
     printed, _ = run("files.py", backend=backend)
     found, ticked = printed.splitlines()

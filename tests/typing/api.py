@@ -67,6 +67,8 @@ async def functions_elsewhere(limiter: meantime.CapacityLimiter) -> None:
     meantime.default_limiter("process").total = 2
     meantime.report_progress(1, 2)
     meantime.stop_workers()
+
+
 async def files_know_what_they_hold() -> None:
     async with meantime.open_file("x") as text:
         assert_type(await text.read(), str)
