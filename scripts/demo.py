@@ -15,6 +15,8 @@ DEMOS = [
     ("Three tasks that wait together: 3 s, not 6", RUN, ["kitchen.py"]),
     ("200 web requests, one by one and all at once", PYTHON, ["fetch_many.py"]),
     ("200 web pages fetched, read and stored in SQLite, all at once", PYTHON, ["pipeline.py"]),
+    ("A heavy function in another process, while the clock ticks", PYTHON, ["offload.py"]),
+    ("100 files read, while the clock ticks", PYTHON, ["files.py"]),
     ("A chat server and three guests in one program", PYTHON, ["chat.py"]),
 ]
 
