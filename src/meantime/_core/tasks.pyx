@@ -57,7 +57,7 @@ cdef extern from "tasks.h":
         pass
     BuiltinMethod *builtin_method(object method) noexcept
     object bound_builtin "PyCFunction_New"(BuiltinMethod *method, object self)
-    void set_driver_slots(PyTypeObject *type, object (*ending_of)(Driver driver)) noexcept
+    void set_driver_slots(PyTypeObject *type, object (*ending_of)(object driver)) noexcept
 
 cdef type Future = asyncio.Future
 cdef type Original = asyncio.Task
@@ -250,7 +250,8 @@ cdef class Driver(Handle):
         return 0
 
 
-cdef object take_ending(Driver driver):
+cdef object take_ending(object task_driver):
+    driver = <Driver>task_driver
     exception = driver.arg2
     if exception is None:
         raise RuntimeError("the loop steps this task by itself, and asyncio's step is its last one")
