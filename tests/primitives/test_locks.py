@@ -15,7 +15,7 @@ import pytest
 import meantime
 from meantime.primitives.locks import Event, Lock
 from meantime.primitives.semaphores import BoundedSemaphore, Semaphore
-from tests.primitives.waits import pending_wait, turns
+from tests.primitives.waits import hold, pending_wait, turns
 
 ACQUIRABLE = [Lock, Semaphore, BoundedSemaphore]
 ALL = [*ACQUIRABLE, Event]
@@ -208,7 +208,7 @@ def test_it_goes_when_nobody_has_it(any_loop, kind):
         gone = weakref.ref(primitive)
         wait = wait_of(primitive)
         wait.send(None)
-        primitive._waiters[0].add_done_callback(wait.send)
+        primitive._waiters[0].add_done_callback(functools.partial(hold, wait))
         del primitive, wait
         gc.collect()
         await turns(1)

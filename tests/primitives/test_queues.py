@@ -3,6 +3,7 @@
 import asyncio
 import collections
 import copy
+import functools
 import gc
 import inspect
 import pickle
@@ -13,7 +14,7 @@ import pytest
 import meantime
 from meantime.primitives.queues import LifoQueue, PriorityQueue, Queue
 from meantime.primitives.shutdown import QueueShutDown
-from tests.primitives.waits import pending_wait, turns
+from tests.primitives.waits import hold, pending_wait, turns
 
 KINDS = [Queue, PriorityQueue, LifoQueue]
 
@@ -307,7 +308,7 @@ def test_a_queue_and_its_getter_go_when_nobody_has_them(any_loop):
         gone = weakref.ref(queue)
         get = queue.get()
         get.send(None)
-        queue._getters[0].add_done_callback(get.send)
+        queue._getters[0].add_done_callback(functools.partial(hold, get))
         del queue, get
         gc.collect()
         await turns(1)

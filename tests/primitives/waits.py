@@ -25,3 +25,7 @@ def pending_wait(loop, awaitable):
 
 async def waited_for(awaitable):
     return await awaitable
+
+
+def hold(*_):
+    """Do nothing: bound to an object, it is a callback that holds it."""
