@@ -143,6 +143,8 @@ cdef class Waiter:
 
     def __next__(self):
         if self.state == PENDING:
+            if self.blocking:
+                raise RuntimeError("await wasn't used with future")
             self.blocking = True
             return self
         value = self.outcome()

@@ -310,7 +310,7 @@ cdef class Wakeup:
 
     cdef int wake(self, object future) except -1:
         # Not if it is queued already: a future tells each of its callbacks once.
-        if self.driver.arg0 is None:
+        if self.driver is not None and self.driver.arg0 is None:
             # Nearly always it is this one, but it may have handed the callback on to another.
             self.driver.arg1 = future
             schedule_step(<Loop>self.driver.loop, self.driver, self.task)

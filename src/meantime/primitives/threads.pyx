@@ -105,8 +105,8 @@ cdef class Work:
 
     cdef int send_back(self) except -1:
         cdef Arrival arrival
-        if self.loop.closed:
-            # Nobody can wait for it any more.
+        if self.loop is None or self.loop.closed:
+            # Nobody can wait for it any more, or ever could.
             return 0
         arrival = Arrival.__new__(Arrival)
         arrival.loop = self.loop
