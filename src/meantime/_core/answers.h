@@ -1,23 +1,18 @@
-/* Handing the result of an await over without making an object for it.
+/* Handing the result of an await over to the interpreter.
  *
- * The interpreter steps what is awaited by tp_iternext, and a result can leave there only in a
- * StopIteration. It takes the value out and drops the exception at once, so one exception serves
- * for all, as long as nobody else holds it and nothing was hung on it. It keeps its last value
- * alive, so it is used for small ones only. */
+ * The exception that is kept for it keeps its last value alive, so it is kept for small ones only.
+ */
 #ifndef MEANTIME_ANSWERS_H
 #define MEANTIME_ANSWERS_H
 
 #include <Python.h>
 
 #include "calls.h"
+#include "stopping.h"
 
 enum { ANSWER_KEPT_MAX = 1 << 16 };
 
 typedef PyObject *(*answer_next)(PyObject *);
-
-#if PY_VERSION_HEX >= 0x030C0000
-
-static PyStopIterationObject *kept_answer;
 
 static inline int answer_is_small(PyObject *value)
 {
@@ -25,63 +20,18 @@ static inline int answer_is_small(PyObject *value)
         return PyBytes_GET_SIZE(value) <= ANSWER_KEPT_MAX;
     if (PyUnicode_CheckExact(value))
         return PyUnicode_GET_LENGTH(value) <= ANSWER_KEPT_MAX / 4;
-    return PyLong_CheckExact(value);
-}
-
-static inline int answer_is_free(PyStopIterationObject *stop)
-{
-    return stop != NULL && Py_REFCNT(stop) == 1 && stop->dict == NULL && stop->notes == NULL
-           && stop->traceback == NULL && stop->context == NULL && stop->cause == NULL;
+    return value == Py_None || PyLong_CheckExact(value);
 }
 
 /* End an await with a value, whose reference is taken. Returns NULL. */
 static inline PyObject *answer_with(PyObject *value)
 {
-    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
-    PyStopIterationObject *stop;
-    PyObject *none;
     int is_small = answer_is_small(value);
-    if (value == Py_None) {
-        Py_DECREF(value);
-        return NULL;
-    }
-    if (is_small && answer_is_free(kept_answer)) {
-        stop = (PyStopIterationObject *)Py_NewRef((PyObject *)kept_answer);
-        Py_XSETREF(stop->value, value);
-        PyErr_SetRaisedException((PyObject *)stop);
-        return NULL;
-    }
-    none = PyTuple_New(0);
-    stop = none == NULL ? NULL : (PyStopIterationObject *)type->tp_new(type, none, NULL);
-    Py_XDECREF(none);
-    if (stop == NULL) {
-        Py_DECREF(value);
-        return NULL;
-    }
-    Py_XSETREF(stop->value, value);
-    if (is_small)
-        Py_XSETREF(kept_answer, (PyStopIterationObject *)Py_NewRef((PyObject *)stop));
-    PyErr_SetRaisedException((PyObject *)stop);
+    stop_with(value);
+    if (!is_small)
+        forget_stop();
     return NULL;
 }
-
-#else
-
-static inline PyObject *answer_with(PyObject *value)
-{
-    if (value == Py_None)
-        Py_DECREF(value);
-    else if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
-        Py_DECREF(value);
-        if (stop != NULL)
-            PyErr_Restore(Py_NewRef(PyExc_StopIteration), stop, NULL);
-    } else
-        PyErr_Restore(Py_NewRef(PyExc_StopIteration), value, NULL);
-    return NULL;
-}
-
-#endif
 
 /* tp_iternext of a coroutine, by its am_send. */
 static PyObject *answering_next(PyObject *self)

@@ -7,74 +7,14 @@
 
 #include "calls.h"
 #include "kept.h"
+#include "stopping.h"
 
 /* ---- being driven
  *
  * Tasks and compiled code step a coroutine by am_send, which hands results over as they are. The
- * interpreter's own await goes through tp_iternext, which can only end with StopIteration, or with
- * no exception at all for None.
+ * interpreter's own await goes through tp_iternext.
  */
 static sendfunc coroutine_send;
-
-#if PY_VERSION_HEX >= 0x030C0000
-/* Whoever drives a coroutine by its slot reads `value` and drops the exception. So one exception
- * serves again and again, as long as nobody has kept it or written anything on it. It has no tuple
- * of arguments. */
-static PyObject *kept_stop;
-
-static inline PyObject *unused_stop(void)
-{
-    PyTypeObject *type = (PyTypeObject *)PyExc_StopIteration;
-    PyStopIterationObject *old = (PyStopIterationObject *)kept_stop;
-    PyObject *nothing;
-    if (old != NULL && Py_REFCNT(old) == 1 && old->dict == NULL && old->notes == NULL
-        && old->traceback == NULL && old->context == NULL && old->cause == NULL)
-        return Py_NewRef(kept_stop);
-    nothing = PyTuple_New(0);
-    if (nothing == NULL)
-        return NULL;
-    Py_XSETREF(kept_stop, type->tp_new(type, nothing, NULL));
-    Py_DECREF(nothing);
-    return Py_XNewRef(kept_stop);
-}
-
-/* The value is not to live longer than the coroutine that returned it. */
-static inline void forget_value(void)
-{
-    if (kept_stop != NULL && Py_REFCNT(kept_stop) == 1)
-        Py_CLEAR(((PyStopIterationObject *)kept_stop)->value);
-}
-#else
-#define forget_value()
-#endif
-
-static inline PyObject *stop_with(PyObject *value)
-{
-    if (value == Py_None) {
-        Py_DECREF(value);
-        return NULL;
-    }
-#if PY_VERSION_HEX >= 0x030C0000
-    PyObject *stop = unused_stop();
-    if (stop == NULL) {
-        Py_DECREF(value);
-        return NULL;
-    }
-    Py_XSETREF(((PyStopIterationObject *)stop)->value, value);
-    PyErr_SetRaisedException(stop);
-#else
-    if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {
-        /* As they are, these would be taken for the arguments, or for the exception itself. */
-        PyObject *stop = PyObject_CallOneArg(PyExc_StopIteration, value);
-        Py_DECREF(value);
-        if (stop != NULL)
-            PyErr_Restore(Py_NewRef(PyExc_StopIteration), stop, NULL);
-        return NULL;
-    }
-    PyErr_Restore(Py_NewRef(PyExc_StopIteration), value, NULL);
-#endif
-    return NULL;
-}
 
 static PyObject *coroutine_iternext(PyObject *self)
 {

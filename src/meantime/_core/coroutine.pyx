@@ -23,6 +23,8 @@ import inspect
 import types
 import warnings
 
+from meantime._core.receivers import check_receivers
+
 from cpython.exc cimport PyErr_WriteUnraisable
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
@@ -403,3 +405,4 @@ cdef type FutureIterator = type(iter(asyncio.Future(loop=LoopOfNone())))
 
 set_coroutine_slots(<PyTypeObject *>Coroutine, <sendfunc>send)
 find_finalizer_note(Coroutine.__new__(Coroutine))
+check_receivers(globals())

@@ -8,6 +8,8 @@ import collections
 import weakref
 from asyncio.log import logger
 
+from meantime._core.receivers import check_receivers
+
 from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
 from meantime._core.stream_input cimport StreamInput, loop_for
 
@@ -226,3 +228,4 @@ cdef StreamProtocol direct_receiver(object protocol):
 
 
 mark_coroutine_function(StreamProtocol._drain_helper)
+check_receivers(globals())

@@ -6,6 +6,8 @@ import asyncio
 import sys
 from asyncio import format_helpers
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 
 from meantime._core.coroutine cimport FRESH, mark_coroutine_function
@@ -180,3 +182,4 @@ for function in (
 ):
     mark_coroutine_function(function)
 del function
+check_receivers(globals())

@@ -4,6 +4,8 @@ import asyncio
 import sys
 import warnings
 
+from meantime._core.receivers import check_receivers
+
 from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
 from meantime._core.stream_input cimport StreamInput
 from meantime._core.stream_protocol cimport Drain, StreamProtocol
@@ -212,3 +214,4 @@ cdef class WaitClosed(Coroutine):
 for function in (StreamWriter.drain, StreamWriter.wait_closed):
     mark_coroutine_function(function)
 del function
+check_receivers(globals())

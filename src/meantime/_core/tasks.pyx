@@ -15,6 +15,8 @@ import asyncio
 import sys
 import types
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 from cpython.dict cimport PyDict_GetItemWithError, PyDict_SetItem
 from cpython.object cimport PyObject, PyTypeObject
@@ -494,3 +496,4 @@ cdef bint look_at_tasks() except -1:
 
 
 CAN_DRIVE = look_at_tasks()
+check_receivers(globals())

@@ -11,6 +11,8 @@ for then first goes back to the line that is next.
 """
 import types
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyTypeObject
@@ -285,3 +287,4 @@ for name in (
     "close",
 ):
     mark_coroutine_function(getattr(DirectFile, name))
+check_receivers(globals())

@@ -4,6 +4,8 @@ import asyncio
 import enum
 from asyncio.exceptions import BrokenBarrierError, CancelledError
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 from cpython.object cimport PyTypeObject
 
@@ -265,7 +267,7 @@ cdef class Barrier(LoopBound):
         return await (<object>self).wait()
 
     @cython.binding(True)
-    async def __aexit__(self, *args):
+    async def __aexit__(self, exc_type=None, exc=None, tb=None):
         pass
 
     @cython.binding(True)
@@ -356,3 +358,4 @@ mark_coroutine_function(Condition.wait)
 mark_coroutine_function(Condition.wait_for)
 name_class_in_errors(<PyTypeObject *>Condition)
 name_class_in_errors(<PyTypeObject *>Barrier)
+check_receivers(globals())

@@ -5,6 +5,7 @@ import sys
 
 cimport cython
 
+from meantime._core.receivers import check_receivers
 from meantime.primitives import limits
 from meantime.primitives.loops cimport (
     add_awaiter,
@@ -181,3 +182,6 @@ def gather(*coros_or_futures, return_exceptions=False, limit=None):
         outer.set_result([])
         return outer
     return gather_all(coros_or_futures, return_exceptions)
+
+
+check_receivers(globals())

@@ -2,6 +2,8 @@
 """Lock and Event."""
 from asyncio.exceptions import CancelledError
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 from cpython.object cimport PyTypeObject
 
@@ -220,3 +222,4 @@ mark_coroutine_function(Event.wait)
 name_class_in_errors(<PyTypeObject *>Lock)
 name_class_in_errors(<PyTypeObject *>Event)
 make_callable(EnterLock)
+check_receivers(globals())

@@ -5,6 +5,7 @@ import heapq
 import sys
 import types
 
+from meantime._core.receivers import check_receivers
 from meantime.primitives.shutdown import QueueShutDown
 
 cimport cython
@@ -462,3 +463,4 @@ mark_coroutine_function(Queue.join)
 name_class_in_errors(<PyTypeObject *>Queue)
 name_class_in_errors(<PyTypeObject *>PriorityQueue)
 name_class_in_errors(<PyTypeObject *>LifoQueue)
+check_receivers(globals())

@@ -3,6 +3,8 @@
 import asyncio
 from asyncio.exceptions import CancelledError
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 from cpython.object cimport PyTypeObject
 
@@ -198,3 +200,4 @@ mark_coroutine_function(Semaphore.acquire)
 make_callable(EnterSemaphore)
 name_class_in_errors(<PyTypeObject *>Semaphore)
 name_class_in_errors(<PyTypeObject *>BoundedSemaphore)
+check_receivers(globals())

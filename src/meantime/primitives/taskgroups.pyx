@@ -6,6 +6,7 @@ import sys
 cimport cython
 
 from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
+from meantime._core.receivers import check_receivers
 from meantime.primitives import slots
 from meantime.primitives.loops cimport (
     add_awaiter,
@@ -418,3 +419,4 @@ cdef class TaskGroup:
 mark_coroutine_function(TaskGroup.__aenter__)
 mark_coroutine_function(TaskGroup.__aexit__)
 mark_coroutine_function(TaskGroup.create_tasks)
+check_receivers(globals())

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+from meantime._core.receivers import check_receivers
+
 cimport cython
 
 from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
@@ -285,3 +287,4 @@ def timeout_at(when):
 
 mark_coroutine_function(Timeout.__aenter__)
 mark_coroutine_function(Timeout.__aexit__)
+check_receivers(globals())

@@ -1,0 +1,3 @@
+from typing import Any
+
+def check_receivers(names: dict[str, Any]) -> None: ...
