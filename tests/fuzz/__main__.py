@@ -1,4 +1,4 @@
-"""Fuzz the compiled core: no arguments, in no order, may crash the process or hang it.
+"""Fuzz the compiled modules: no arguments, in no order, may crash the process or hang it.
 
     python -m tests.fuzz --seconds 60 --seed 7
 

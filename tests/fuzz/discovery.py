@@ -8,15 +8,21 @@ import importlib
 import pkgutil
 from importlib.machinery import ExtensionFileLoader
 
-import meantime._core
+import meantime
 
 
 @functools.cache
 def compiled_modules():
-    """Return every compiled module below meantime._core."""
-    found = pkgutil.walk_packages(meantime._core.__path__, "meantime._core.")
-    modules = [importlib.import_module(info.name) for info in found]
-    return [module for module in modules if isinstance(module.__loader__, ExtensionFileLoader)]
+    """Return every compiled module, by its name below meantime, and of the core below that."""
+    found = pkgutil.walk_packages(meantime.__path__, "meantime.")
+    modules = [
+        importlib.import_module(info.name) for info in found if not info.name.endswith("__main__")
+    ]
+    return {
+        module.__name__.removeprefix("meantime.").removeprefix("_core."): module
+        for module in modules
+        if isinstance(module.__loader__, ExtensionFileLoader)
+    }
 
 
 def is_of(thing, module):
@@ -25,10 +31,10 @@ def is_of(thing, module):
 
 @functools.cache
 def classes():
-    """Return every class of the compiled modules, by its dotted name below meantime._core."""
+    """Return every class of the compiled modules, by its module's name and its own."""
     return {
-        f"{module.__name__.removeprefix('meantime._core.')}.{name}": thing
-        for module in compiled_modules()
+        f"{place}.{name}": thing
+        for place, module in compiled_modules().items()
         for name, thing in sorted(vars(module).items())
         if isinstance(thing, type) and is_of(thing, module) and thing.__name__ == name
     }
@@ -36,10 +42,10 @@ def classes():
 
 @functools.cache
 def functions():
-    """Return every function of the compiled modules, by its dotted name."""
+    """Return every function of the compiled modules, by its module's name and its own."""
     return {
-        f"{module.__name__.removeprefix('meantime._core.')}.{name}": thing
-        for module in compiled_modules()
+        f"{place}.{name}": thing
+        for place, module in compiled_modules().items()
         for name, thing in sorted(vars(module).items())
         if callable(thing) and not isinstance(thing, type) and is_of(thing, module)
     }

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import copy
 import ctypes
+import functools
 import gc
 import os
 import pickle
@@ -31,6 +32,19 @@ DEPTH_MAX = 3
 PROGRAM_S_MAX = 0.25
 # These run until something stops the loop.
 RUNNING = {"_run", "run_forever", "run_until_complete"}
+# What a program shares among its tasks, and what it waits by.
+PRIMITIVES = {
+    "queue": meantime.Queue,
+    "lock": meantime.Lock,
+    "event": meantime.Event,
+    "condition": meantime.Condition,
+    "semaphore": functools.partial(meantime.Semaphore, 2),
+    "barrier": functools.partial(meantime.Barrier, 2),
+    "group": meantime.TaskGroup,
+    "timeout": functools.partial(meantime.timeout, 0.001),
+    "sleep": functools.partial(meantime.sleep, 0.001),
+    "buffer": functools.partial(meantime.StreamReader, 100),
+}
 POLLERS = {"io_uring": UringPoller, "epoll": EpollPoller}
 
 
@@ -196,6 +210,8 @@ class World:
             return POLLERS[self.backend]()
         if name == "ring":
             return loop._poller if self.backend == "epoll" else type(self).ring()
+        if name in PRIMITIVES:
+            return PRIMITIVES[name]()
         if name == "reader":
             loop.add_reader(self.socket_named("ours"), self.maker.make_callable("mischief"))
             return loop._wait_writable(self.socket_named("ours").fileno())
@@ -215,6 +231,9 @@ class World:
         """Let the face make something whose compiled parts the collector then finds."""
         loop = self.loop_named("core")
 
+        async def open_file():
+            self.keep(await meantime.open_file("opened", "w+b"))
+
         async def start():
             path = tempfile.mktemp(dir=Path.cwd())
             server = await loop.create_unix_server(asyncio.Protocol, path)
@@ -229,7 +248,8 @@ class World:
 
         before = set(map(id, gc.get_objects())) if name == "harvest" else None
         asyncio.set_event_loop(None)
-        loop.run_until_complete(asyncio.wait_for(start(), 0.2))
+        chosen = open_file() if name == "file" else start()
+        loop.run_until_complete(asyncio.wait_for(chosen, 0.2))
         if before is not None:
             compiled = tuple(discovery.classes().values())
             for thing in gc.get_objects():
@@ -247,8 +267,11 @@ class World:
         """Call one method of one class, on an object that is or is not set up."""
         cls = discovery.classes()[cls_name]
         target = next((thing for thing in self.pool if isinstance_(thing, cls)), None)
-        if way == "new" or target is None:
-            target = cls.__new__(cls)
+        if way == "new" or (target is None and way != "unbound"):
+            try:
+                target = cls.__new__(cls)
+            except TypeError:  # only compiled code makes such objects
+                way = "unbound"
         if way == "unbound":
             positions, named = self.maker.many(arguments)
             self.called.add((cls_name, name))
@@ -270,6 +293,14 @@ class World:
             target.call_later(0.001, target.stop)
         attribute = getattr(target, name)
         return attribute(*positions, **named) if callable(attribute) else attribute
+
+    def do_await(self, number):
+        """Await something that an earlier step has made, in a task of its own."""
+
+        async def waiting(target):
+            return await target
+
+        return self.loop_named("core").create_task(waiting(self.pick(number)))
 
     def do_set(self, number, attribute, value):
         target = self.pick(number)
@@ -295,7 +326,11 @@ class World:
 
     def do_init(self, number, arguments):
         positions, named = self.maker.many(arguments)
-        self.pick(number).__init__(*positions, **named)
+        target = self.pick(number)
+        # A pending task of asyncio's that is set up again where there is no current event loop has
+        # none afterwards, and crashes by itself when it goes.
+        if not isinstance_(target, asyncio.Future):
+            target.__init__(*positions, **named)
 
     def do_copy(self, number, way):
         target = self.pick(number)
@@ -355,9 +390,9 @@ class World:
         if way % 4 == 0:
             return target.throw(ValueError("a fuzzed throw"))
         if way % 4 == 1:
-            return target.close()
+            return without_arguments(target.close)
         if way % 4 == 2 and hasattr(target, "cancel"):
-            return target.cancel()
+            return without_arguments(target.cancel)
         return target.send(None)
 
     # ---- the end
@@ -382,6 +417,16 @@ class World:
             signal.set_wakeup_fd(-1)
         sys.set_asyncgen_hooks(None, None)
         sys.set_coroutine_origin_tracking_depth(0)
+
+
+def without_arguments(method):
+    """Call it in a way that the interpreter does not specialize.
+
+    Where `thing.close()` has met instances of a compiled class often enough, and then the class,
+    CPython up to 3.13 crashes by itself: as `def f(x): x.sort()` does, given lists and then `list`.
+    """
+    nothing = ()
+    return method(*nothing)
 
 
 def isinstance_(thing, cls):

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from tests.fuzz import discovery
+from tests.fuzz import discovery, machine
 from tests.fuzz.values import SIZES, arguments, values
 
 numbers = st.integers(0, 40)
@@ -20,6 +20,7 @@ GOOD = [
     "ring",
     "reader",
     "coroutine",
+    *machine.PRIMITIVES,
 ]
 
 steps = st.one_of(
@@ -45,9 +46,11 @@ steps = st.one_of(
     st.tuples(st.just("drop"), numbers),
     st.tuples(st.just("collect")),
     st.tuples(st.just("drive"), numbers, st.integers(0, 3)),
+    st.tuples(st.just("await"), numbers),
+    st.tuples(st.just("await"), numbers),
     st.tuples(st.just("end"), st.sampled_from(["ours", "theirs", "udp", "listening"])),
     st.tuples(st.just("close"), st.sampled_from(["core", "loop"])),
-    st.tuples(st.just("face"), st.sampled_from(["plain", "harvest", "pipe"])),
+    st.tuples(st.just("face"), st.sampled_from(["plain", "harvest", "pipe", "file"])),
 ).map(list)
 
 
