@@ -41,8 +41,10 @@
 #endif
 
 enum {
+    RING_OP_FSYNC = 3,
     RING_OP_POLL_ADD = 6,
     RING_OP_ASYNC_CANCEL = 14,
+    RING_OP_READ = 22,
 };
 
 enum {
@@ -76,6 +78,7 @@ enum {
 };
 
 enum {
+    RING_FSYNC_DATASYNC = 1u << 0,
     RING_POLL_MULTISHOT = 1u << 0,
     RING_SQE_SKIP_SUCCESS = 1u << 6,
     RING_CQE_MORE = 1u << 1,

@@ -2,7 +2,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "kernel.h" nogil:
-    unsigned RING_OP_POLL_ADD, RING_OP_ASYNC_CANCEL
+    unsigned RING_OP_FSYNC, RING_OP_POLL_ADD, RING_OP_ASYNC_CANCEL, RING_OP_READ
+    unsigned RING_FSYNC_DATASYNC
+    int ECANCELED
     unsigned RING_SETUP_CQSIZE, RING_SETUP_CLAMP, RING_SETUP_R_DISABLED, RING_SETUP_SUBMIT_ALL
     unsigned RING_SETUP_COOP_TASKRUN, RING_SETUP_TASKRUN_FLAG
     unsigned RING_SETUP_SINGLE_ISSUER, RING_SETUP_DEFER_TASKRUN

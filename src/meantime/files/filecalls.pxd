@@ -39,6 +39,7 @@ cdef class NextLine(Call):
 cdef class Positional(Coroutine):
     cdef OpenFile file
     cdef bint is_paused
+    cdef bint is_on_ring
     cdef object what
     cdef object offset
     cdef bint writes
@@ -50,6 +51,7 @@ cdef class Sync(Coroutine):
     cdef str name
     cdef object function
     cdef bint is_flushed
+    cdef bint is_on_ring
 
 cdef class Close(Coroutine):
     cdef OpenFile file

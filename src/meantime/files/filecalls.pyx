@@ -7,6 +7,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int64_t
 
 from meantime._core.coroutine cimport Coroutine
+from meantime._core.files cimport read_at as read_at_on_ring, sync as sync_on_ring
 from meantime.files.advice import advise
 from meantime.files.cached cimport (
     INLINE_BYTES_MAX,
@@ -14,7 +15,7 @@ from meantime.files.cached cimport (
     WouldWait,
     read_at_now,
 )
-from meantime.files.closing import Closing, may_close_now
+from meantime.files.closing import SYNC_DATA, Closing, may_close_now
 from meantime.files.openfile cimport OpenFile
 from meantime.files.positional import read_all_at, write_all_at
 from meantime.files.threads import Job
@@ -261,6 +262,8 @@ cdef class Positional(Coroutine):
     cdef object fail(self, object exception):
         if self.is_paused:
             self.file.positional_ended()
+        elif self.is_on_ring:
+            advise(exception)
         raise exception
 
     cdef object go(self):
@@ -272,6 +275,10 @@ cdef class Positional(Coroutine):
                 if result is not None:
                     file.positional_ended()
                     return self.finish(result)
+                waiter = read_at_on_ring(cache.fd, self.what, self.offset, file.end_positional)
+                if waiter is not None:
+                    self.is_on_ring = True
+                    return waiter
             fd = file.below.fileno()
         except BaseException:
             file.positional_ended()
@@ -301,17 +308,24 @@ cdef class Sync(Coroutine):
         cdef OpenFile file = self.file
         if self.is_flushed:
             return self.finish(None)
+        self.is_flushed = True
         try:
             fd = file.below.fileno()
+            if file.cache is not None:
+                waiter = sync_on_ring(fd, self.function is SYNC_DATA, file.end_positional)
+                if waiter is not None:
+                    self.is_on_ring = True
+                    return waiter
         except BaseException:
             file.positional_ended()
             raise
-        self.is_flushed = True
         return Job(self.function, (fd,), file.end_positional).wait()
 
     cdef object fail(self, object exception):
         if not self.is_flushed:
             self.file.positional_ended()
+        elif self.is_on_ring:
+            advise(exception)
         raise exception
 
 

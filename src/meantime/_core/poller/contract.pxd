@@ -11,6 +11,17 @@ cdef class Watcher:
     cdef readonly int fd          # -1 while nobody watches for it
     cdef int on_ready(self, unsigned events) except -1
 
+cdef class Operation:
+    # What the kernel is asked: see io_uring_enter(2) for each operation.
+    cdef uint8_t opcode
+    cdef int fd
+    cdef void *address
+    cdef uint32_t length
+    cdef uint64_t offset
+    cdef uint32_t flags
+    cdef int on_done(self, int result) except -1
+    cdef int renew(self) except -1
+
 cdef struct Slot:
     void *watcher                 # a strong reference, or NULL
     uint32_t generation           # in each event; one of an earlier generation is a stranger's
@@ -28,6 +39,8 @@ cdef class Poller:
     cdef int born                 # the count of forks in this process when it was made
     cdef bint serves              # a loop stands on it, and is the one to close it
     cdef readonly bint closed
+    cdef bint operates            # it can have the kernel do something, and say when it is done
+    cdef readonly int operations_in_flight
 
     # For the loop and the watchers.
     cdef int watch(self, Watcher watcher, int fd, unsigned events, Trigger trigger) except -1
@@ -40,6 +53,7 @@ cdef class Poller:
     cdef int deliver_all(self) except -1
     cdef bint can_skip(self) noexcept
     cdef int flush(self) except -1
+    cdef int start(self, Operation operation) except -1
 
     # What an implementation adds.
     cdef int arm(self, int fd, Slot *slot) except -1

@@ -11,7 +11,7 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EBADF
 from libc.limits cimport INT_MAX
-from libc.stdint cimport int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
@@ -49,6 +49,28 @@ cdef class Watcher:
     cdef int on_ready(self, unsigned events) except -1:
         """Use what became ready. Raise only what must leave the loop."""
         raise NotImplementedError
+
+
+cdef class Operation:
+    """Something that the kernel does meanwhile.
+
+    From `start` until `on_done` the poller holds it, in a way that the garbage collector does not
+    see: what it holds in turn is the kernel's to write into.
+    """
+
+    cdef int on_done(self, int result) except -1:
+        """Use the result, or the negative number of an error. Raise only what must leave the loop.
+
+        It may be started again.
+        """
+        raise NotImplementedError
+
+    cdef int renew(self) except -1:
+        """Get ready for a second try, while the kernel may still be at the first one.
+
+        Memory that it may write into must stay as it is, for ever.
+        """
+        return 0
 
 
 cdef class Poller:
@@ -151,7 +173,7 @@ cdef class Poller:
 
     cdef int deliver(self, uint64_t ticket, unsigned events) except -1:
         """Tell the watcher, unless the answer is for an earlier one."""
-        cdef int fd = <int>(ticket & 0xFFFFFFFF)
+        cdef int fd = <int32_t><uint32_t>ticket
         cdef Slot *slot
         cdef Watcher watcher
         if fd >= self.slot_count:
@@ -232,6 +254,10 @@ cdef class Poller:
     cdef int flush(self) except -1:
         """Make the kernel act now on what was unwatched, not only at the next wait."""
         return 0
+
+    cdef int start(self, Operation operation) except -1:
+        """Have the kernel do something. `operation` is told by `deliver_all`, once."""
+        raise NotImplementedError
 
     cdef int arm(self, int fd, Slot *slot) except -1:
         raise NotImplementedError

@@ -1,6 +1,7 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from meantime._core.poller.contract cimport Poller, Slot
+from meantime._core.poller.contract cimport Operation, Poller, Slot
 from meantime._core.kernel cimport ring_sqe
 from meantime._core.poller.ring cimport Ring
 
@@ -11,6 +12,9 @@ cdef class UringPoller(Poller):
     cdef bint in_use              # that thread waits, or tells the watchers, now
     cdef bint has_lost            # the kernel said that it dropped a completion
     cdef list leaving             # tickets of requests whose removal could not be queued yet
+    cdef PyObject **operations    # in flight, by number, each with a reference
+    cdef int operation_room
+    cdef int next_number
 
     cdef ring_sqe *new_sqe(self) except NULL
     cdef ring_sqe *free_sqe(self) except? NULL
@@ -21,4 +25,9 @@ cdef class UringPoller(Poller):
     cdef int rebuild(self) except -1
     cdef int submit(self) except -1
     cdef int abandon(self, bint drained) except -1
+    cdef int room_for_operation(self) except -1
+    cdef int submit_operation(self, Operation operation, int number) except -1
+    cdef int start_again(self) except -1
+    cdef int end_operation(self, int number, int result) except -1
+    cdef int end_operations(self) except -1
     cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1

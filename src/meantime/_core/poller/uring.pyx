@@ -7,16 +7,22 @@ the kernel. See io_uring_enter(2), IORING_OP_POLL_ADD.
 A poll request holds a reference to the *file*, not to the descriptor: closing a descriptor that is
 still watched does not close the connection. Hence unwatch first; the removal is submitted with the
 next `enter`, or at once by `flush`.
+
+Beside that it starts operations on files, which have no readiness. Their memory is the kernel's
+until it has said its last word: a ring that is closed goes on for a while in the kernel.
 """
 from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EAGAIN, EBADF, EBADR, EBUSY, EINTR, ENOSYS, ETIME, errno
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
 
 import os
 
 from meantime._core.counters cimport COUNTING, count_instances, counts
 from meantime._core.garbage cimport GC_CLEAR_OF, GC_SET_CLEAR
 from meantime._core.kernel cimport (
+    ECANCELED,
     EFD_CLOEXEC,
     POLLERR,
     POLLHUP,
@@ -31,13 +37,14 @@ from meantime._core.kernel cimport (
     close as close_fd,
     eventfd,
     events_now,
+    monotonic_ns,
     ring_cqe,
     ring_poll_mask,
     ring_sqe,
     store_release_u32,
     thread_number,
 )
-from meantime._core.poller.contract cimport EDGE, LEVEL, ONCE, Poller, Slot, ticket_of
+from meantime._core.poller.contract cimport EDGE, LEVEL, ONCE, Operation, Poller, Slot, ticket_of
 from meantime._core.poller.ring cimport Ring
 
 cdef enum:
@@ -46,9 +53,15 @@ cdef enum:
     # Completions that find no room here wait in the kernel, at the price of an allocation each.
     CQ_ENTRIES = 4096
     FLUSH_ROUNDS_MAX = 16
+    # How long the end of a ring waits for operations that cannot be cancelled: a disk that hangs
+    # must not hang the program.
+    LAST_WORD_NS_MAX = 1_000_000_000
+    LAST_WORD_STEP_NS = 10_000_000
 
 # The ticket of a request whose answer nobody wants.
 cdef uint64_t NOBODY = <uint64_t>-1
+# Tells the tickets of operations from those of descriptors, which have no such numbers.
+cdef uint64_t OPERATION = <uint64_t>1 << 31
 
 cdef bint self_test_passed = False
 
@@ -97,8 +110,13 @@ cdef class UringPoller(Poller):
 
     def __cinit__(self):
         self.name = "io_uring"
+        self.operates = True
         self_test()
         self.ring = Ring(SQ_ENTRIES, CQ_ENTRIES)
+
+    def __dealloc__(self):
+        # What the kernel still writes into stays where it is, and with it who holds it.
+        free(self.operations)
 
     cdef int arm(self, int fd, Slot *slot) except -1:
         cdef unsigned events = slot.events
@@ -220,7 +238,7 @@ cdef class UringPoller(Poller):
             if self.slots[fd].watcher != NULL and self.slots[fd].armed:
                 self.slots[fd].generation += 1
                 self.arm(fd, &self.slots[fd])
-        return 0
+        return self.start_again()
 
     cdef bint can_skip(self) noexcept:
         # Everything that could have happened shows in memory, so nothing can starve.
@@ -284,9 +302,11 @@ cdef class UringPoller(Poller):
         return 0
 
     cdef int complete(self, uint64_t ticket, int result, unsigned flags) except -1:
-        cdef int fd = <int>(ticket & 0xFFFFFFFF)
+        cdef int fd = <int32_t><uint32_t>ticket
         cdef Slot *slot
         cdef unsigned events
+        if fd < 0:
+            return self.end_operation(<int>(ticket & ~OPERATION), result)
         if fd >= self.slot_count:
             return 0
         slot = &self.slots[fd]
@@ -311,16 +331,105 @@ cdef class UringPoller(Poller):
                 return 0
         return self.deliver(ticket, events)
 
+    # ---- operations
+
+    cdef int start(self, Operation operation) except -1:
+        if self.closed or self.forked():
+            raise RuntimeError(
+                "cannot start anything: the poller is closed, or was made by the process that "
+                "this one was forked from. Make a new event loop here and use that one."
+            )
+        self.room_for_operation()
+        while self.operations[self.next_number] != NULL:
+            self.next_number = (self.next_number + 1) % self.operation_room
+        self.submit_operation(operation, self.next_number)
+        Py_INCREF(operation)
+        self.operations[self.next_number] = <PyObject *>operation
+        self.operations_in_flight += 1
+        return 0
+
+    cdef int room_for_operation(self) except -1:
+        """Keep half of the numbers free, so that a free one is found soon."""
+        cdef int room = max(self.operation_room * 2, 64)
+        cdef PyObject **operations
+        if self.operations_in_flight * 2 < self.operation_room:
+            return 0
+        operations = <PyObject **>realloc(self.operations, room * sizeof(PyObject *))
+        if operations == NULL:
+            raise MemoryError()
+        while self.operation_room < room:
+            operations[self.operation_room] = NULL
+            self.operation_room += 1
+        self.operations = operations
+        return 0
+
+    cdef int submit_operation(self, Operation operation, int number) except -1:
+        cdef ring_sqe *sqe = self.new_sqe()
+        sqe.opcode = operation.opcode
+        sqe.fd = operation.fd
+        sqe.address = <uint64_t>operation.address
+        sqe.length = operation.length
+        sqe.offset = operation.offset
+        sqe.operation_flags = operation.flags
+        sqe.user_data = OPERATION | <uint64_t>number
+        self.ring.push_sqe()
+        if COUNTING:
+            self.requests += 1
+            counts.requests += 1
+        return 0
+
+    cdef int start_again(self) except -1:
+        """Put what was in flight on the ring that was closed onto the new one."""
+        cdef int number
+        for number in range(self.operation_room):
+            if self.operations[number] != NULL:
+                operation = <Operation>self.operations[number]
+                operation.renew()
+                self.submit_operation(operation, number)
+        return 0
+
+    cdef int end_operation(self, int number, int result) except -1:
+        if number >= self.operation_room or self.operations[number] == NULL:
+            return 0
+        operation = <Operation>self.operations[number]
+        self.operations[number] = NULL
+        self.operations_in_flight -= 1
+        Py_DECREF(operation)
+        return operation.on_done(result)
+
+    cdef int end_operations(self) except -1:
+        """Cancel what is in flight, and wait for the kernel's last word, though not for ever."""
+        cdef int number
+        cdef int64_t until_ns = monotonic_ns() + LAST_WORD_NS_MAX
+        if not self.forked() and self.owner == thread_number():
+            for number in range(self.operation_room):
+                if self.operations[number] != NULL:
+                    self.remove(OPERATION | <uint64_t>number)
+            while self.operations_in_flight and monotonic_ns() < until_ns:
+                self.check(self.ring.enter(1, LAST_WORD_STEP_NS))
+                self.deliver_all()
+        for number in range(self.operation_room):
+            if self.operations[number] != NULL:
+                # The reference stays: nobody knows when the kernel lets go of the memory.
+                (<Operation>self.operations[number]).on_done(-ECANCELED)
+        return 0
+
+    # ---- the end
+
     cdef int shut(self) except -1:
         if self.ring is None:
             return 0
-        if not self.forked():
-            # Otherwise the kernel lets go of the files only some time after the close, and an
-            # address would stay in use.
-            self.flush()
-        if COUNTING:
-            self.abandon(not self.forked() and self.owner == thread_number())
-        self.ring.close()
+        try:
+            if self.operations_in_flight:
+                self.end_operations()
+            if not self.forked():
+                # Otherwise the kernel lets go of the files only some time after the close, and an
+                # address would stay in use.
+                self.flush()
+        finally:
+            if COUNTING:
+                self.abandon(not self.forked() and self.owner == thread_number())
+            self.ring.close()
         return 0
 
     cdef int abandon(self, bint drained) except -1:

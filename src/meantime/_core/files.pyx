@@ -1,0 +1,142 @@
+"""Regular files on io_uring: the kernel reads and syncs, and no thread waits for the disk.
+
+What is in the page cache is better read without the ring, in one system call. And writes are better
+made in a thread: file systems such as ext4 have the ring's writes done one after the other.
+
+A request that nobody waits for any more goes on to its end, as one in a thread does.
+"""
+import os
+from asyncio.events import _get_running_loop
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.ref cimport Py_INCREF
+from libc.errno cimport EAGAIN, EINTR
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from meantime._core.kernel cimport RING_FSYNC_DATASYNC, RING_OP_FSYNC, RING_OP_READ
+from meantime._core.loop cimport Loop
+from meantime._core.poller.contract cimport Operation
+
+cdef enum:
+    # A read of what turns out to be in memory is made by the loop's thread as it submits it.
+    READ_BYTES_MAX = 1 << 20
+
+cdef int64_t OFFSET_MAX = <int64_t>1 << 62
+
+
+cdef class FileOperation(Operation):
+    """One request, and the future of its result.
+
+    `settle` is called in the loop's thread when it is over, whether or not it is waited for.
+    """
+    cdef Loop loop
+    cdef object future
+    cdef object settle
+
+    cdef object begin(self, Loop loop, int fd, object settle):
+        self.loop = loop
+        self.fd = fd
+        self.settle = settle
+        self.future = (<object>loop).create_future()
+        loop._poller.start(self)
+        return self.future
+
+    cdef int on_done(self, int result) except -1:
+        try:
+            if result == -EINTR or result == -EAGAIN or (result >= 0 and self.takes(result)):
+                if not self.future.done() and not self.loop.closed:
+                    self.loop._poller.start(self)
+                    return 0
+            if result < 0:
+                raise OSError(-result, os.strerror(-result))
+            value = self.value()
+        except Exception as error:
+            return self.end(None, error)
+        return self.end(value, None)
+
+    cdef bint takes(self, int result) except -1:
+        """Note what has come. Returns whether there is more to ask for."""
+        return False
+
+    cdef object value(self):
+        return None
+
+    cdef int end(self, object value, object error) except -1:
+        future = self.future
+        settle = self.settle
+        self.settle = None
+        if settle is not None:
+            settle()
+        if self.loop.closed or future.done():
+            return 0
+        if error is None:
+            future.set_result(value)
+        else:
+            future.set_exception(error)
+        return 0
+
+
+@cython.final
+cdef class Read(FileOperation):
+    """A read of so many bytes at a position; of fewer only where the file ends."""
+    cdef bytes data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t done
+
+    cdef int aim(self) noexcept:
+        self.opcode = RING_OP_READ
+        self.address = PyBytes_AS_STRING(self.data) + self.done
+        self.length = self.size - self.done
+        return 0
+
+    cdef bint takes(self, int result) except -1:
+        self.done += result
+        self.offset += result
+        self.aim()
+        return result > 0 and self.done < self.size
+
+    cdef object value(self):
+        return self.data if self.done == self.size else self.data[:self.done]
+
+    cdef int renew(self) except -1:
+        data = PyBytes_FromStringAndSize(NULL, self.size)
+        memcpy(PyBytes_AS_STRING(data), PyBytes_AS_STRING(self.data), self.done)
+        Py_INCREF(self.data)
+        self.data = data
+        return self.aim()
+
+
+cdef Loop loop_that_operates():
+    """Return the running loop if its poller can do this, or None."""
+    loop = _get_running_loop()
+    if not isinstance(loop, Loop) or not (<Loop>loop)._poller.operates:
+        return None
+    return loop
+
+
+cdef object read_at(int fd, object size, object offset, object settle):
+    cdef Loop loop = loop_that_operates()
+    cdef Read made
+    if loop is None or type(size) is not int or type(offset) is not int:
+        return None
+    if not 0 < size <= READ_BYTES_MAX or not 0 <= offset <= OFFSET_MAX:
+        return None
+    made = Read.__new__(Read)
+    made.data = PyBytes_FromStringAndSize(NULL, size)
+    made.size = size
+    made.offset = offset
+    made.aim()
+    return made.begin(loop, fd, settle)
+
+
+cdef object sync(int fd, bint data_only, object settle):
+    cdef Loop loop = loop_that_operates()
+    cdef FileOperation made
+    if loop is None:
+        return None
+    made = FileOperation.__new__(FileOperation)
+    made.opcode = RING_OP_FSYNC
+    made.flags = RING_FSYNC_DATASYNC if data_only else 0
+    return made.begin(loop, fd, settle)
