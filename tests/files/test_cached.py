@@ -40,9 +40,30 @@ def test_what_is_in_memory_needs_no_thread(run, any_loop, path):
         small = path.with_name("small")
         small.write_bytes(b"x" * 5000)
         assert await files.read_bytes(small) == b"x" * 5000
+        assert await files.read_text(small) == "x" * 5000
         assert not has_threads(any_loop)
 
     run(main())
+
+
+def test_files_in_memory_read_one_after_the_other_let_others_have_their_turn(run, path):
+    small = path.with_name("small")
+    small.write_bytes(b"x")
+
+    async def count_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    async def main():
+        counting = asyncio.ensure_future(count_turns())
+        while turns < 20:
+            await files.read_bytes(small)
+        counting.cancel()
+
+    turns = 0
+    run(asyncio.wait_for(main(), 20))
 
 
 def test_what_is_not_in_memory_is_read_by_a_thread(run, any_loop, path):

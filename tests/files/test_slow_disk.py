@@ -16,6 +16,7 @@ import weakref
 import pytest
 
 import meantime
+from meantime import files
 from tests.conftest import why_unavailable
 
 reason = why_unavailable("io_uring")
@@ -292,6 +293,41 @@ def test_bytes_read_past_the_page_cache_are_the_file_s(loop, tmp_path):
         os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
 
     path.write_bytes(data)
+    loop.run_until_complete(main())
+
+
+def test_a_whole_file_that_is_not_in_memory_is_read_without_a_thread(loop, tmp_path):
+    path = tmp_path / "cold"
+    data = os.urandom(100_000)
+    path.write_bytes(data)
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+    async def main():
+        before = threading.active_count()
+        assert await files.read_bytes(path) == data
+        assert threading.active_count() == before
+
+    loop.run_until_complete(main())
+
+
+def test_a_cancelled_read_of_a_whole_file_leaves_no_descriptor(loop, tmp_path):
+    path = tmp_path / "cold"
+    path.write_bytes(os.urandom(100_000))
+
+    async def main():
+        for turns in range(4):
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            task = asyncio.ensure_future(files.read_bytes(path))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    # What is under way then is ended with the loop. The fixtures count the descriptors.
     loop.run_until_complete(main())
 
 

@@ -24,6 +24,43 @@ def test_bytes_and_text_go_out_and_come_back(run, tmp_path):
     run(main())
 
 
+@pytest.mark.parametrize("newline", [None, "", "\n", "\r", "\r\n"])
+@pytest.mark.parametrize(("encoding", "errors"), [("utf-8", None), ("utf-16", "replace")])
+@pytest.mark.parametrize("repeats", [1, 20_000])
+def test_text_is_what_open_reads(run, tmp_path, newline, encoding, errors, repeats):
+    path = tmp_path / "x"
+    path.write_bytes("ä\r\nb\rc\nd\r\n".encode(encoding) * repeats)
+    with path.open(encoding=encoding, errors=errors, newline=newline) as file:
+        expected = file.read()
+
+    async def main():
+        assert await files.read_text(path, encoding, errors, newline) == expected
+
+    run(main())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (("utf-8",), UnicodeDecodeError),
+        (("no such",), LookupError),
+        (("utf-8", None, "x"), ValueError),
+    ],
+)
+def test_text_that_cannot_be_read_is_the_error_of_open(run, tmp_path, arguments, error):
+    path = tmp_path / "x"
+    path.write_bytes(b"\xff\xfe")
+
+    async def main():
+        with pytest.raises(error) as ours:
+            await files.read_text(path, *arguments)
+        with pytest.raises(error) as theirs, path.open("r", -1, *arguments) as file:
+            file.read()
+        assert str(ours.value) == str(theirs.value)
+
+    run(main())
+
+
 def test_a_file_that_tells_no_size_is_read_whole(run):
     async def main():
         text = await files.read_text("/proc/self/status")

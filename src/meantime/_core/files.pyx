@@ -68,7 +68,10 @@ cdef class FileOperation(Operation):
         settle = self.settle
         self.settle = None
         if settle is not None:
-            settle()
+            try:
+                settle()
+            except Exception as trouble:
+                error = error or trouble
         if self.loop.closed or future.done():
             return 0
         if error is None:

@@ -9,6 +9,7 @@ backlog, in order, and whoever made the call has a thread hand it over before th
 import errno
 import io
 import os
+from functools import partial
 
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
@@ -20,6 +21,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.errno cimport EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
 from libc.errno cimport errno as error_number
 from libc.stdint cimport int64_t
+
+from meantime._core.files cimport read_at as read_at_on_ring
 
 
 class WouldWaitForDisk(BaseException):
@@ -287,10 +290,9 @@ cdef object read_at_now(int fd, object size, object offset):
 
 
 def read_whole_now(path):
-    """Return all that is in a regular file, or None where that would have to wait.
+    """Return all that is in a regular file, or None where a thread would have to wait for it.
 
-    Raises:
-        OSError: there is no such file, or it may not be read.
+    Where io_uring can wait, a future of it is returned.
     """
     cdef int64_t size = 0
     cdef Py_ssize_t count
@@ -300,15 +302,21 @@ def read_whole_now(path):
     cdef int fd = cached_open(encoded, os.O_RDONLY, &size)
     if fd < 0:
         return None
+    waiter = None
     try:
         # A size of 0 is also what the files of /proc tell, whatever is in them.
         if size == 0 or size > INLINE_BYTES_MAX:
             return None
         data = PyBytes_FromStringAndSize(NULL, size)
         count = cached_read(fd, PyBytes_AS_STRING(data), size, 0)
-        return data if count == size else None
+        if count == size:
+            return data
+        # The descriptor is open until the kernel has said its last word.
+        waiter = read_at_on_ring(fd, size, 0, partial(os.close, fd))
+        return waiter
     finally:
-        close_fd(fd)
+        if waiter is None:
+            close_fd(fd)
 
 
 def open_now(path, flags):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import asyncio
+
     from _typeshed import StrOrBytesPath
 
 try:
@@ -14,6 +16,7 @@ try:
         read_whole_now,
         stand_in,
     )
+    from meantime.files.turns import is_time_to_give_way
 except ImportError as error:
     # Where the compiled core is missing, everything goes to a thread.
     if not (error.name or "").startswith(("meantime._core", "meantime.files")):
@@ -26,13 +29,17 @@ except ImportError as error:
         """Say that it would have to wait."""
         raise WouldWaitForDisk
 
-    def read_whole_now(path: StrOrBytesPath) -> bytes | None:  # noqa: ARG001
+    def read_whole_now(path: StrOrBytesPath) -> bytes | asyncio.Future[bytes] | None:  # noqa: ARG001
         """Return None: it would have to wait."""
         return None
+
+    def is_time_to_give_way() -> bool:
+        """Return False: a thread gives way by itself."""
+        return False
 
     def stand_in(plain: Any) -> Any:  # type: ignore[misc]
         """Return the file itself."""
         return plain
 
 
-__all__ = ["WouldWaitForDisk", "open_now", "read_whole_now", "stand_in"]
+__all__ = ["WouldWaitForDisk", "is_time_to_give_way", "open_now", "read_whole_now", "stand_in"]

@@ -63,6 +63,12 @@ cdef bint is_time_to_pause_after_small() noexcept:
     return small_calls % SMALL_CALLS == 0 and is_time_to_pause()
 
 
+@cython.binding(True)
+def is_time_to_give_way():
+    """Say the same to Python."""
+    return is_time_to_pause()
+
+
 cdef bint is_time_to_pause() noexcept:
     """Whether others on the loop have to have their turn. Who is told so must pause.
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import io
 import os
 import secrets
 import shutil
 import stat
+import sys
 from pathlib import Path as PlainPath
 from typing import TYPE_CHECKING, Any
 
 from meantime.files import memory
+from meantime.files.advice import advise
 from meantime.files.threads import in_thread
 
 if TYPE_CHECKING:
@@ -17,6 +21,8 @@ if TYPE_CHECKING:
 
 # What one loop of attempts at a free name may cost. Two in a row are next to impossible.
 NAMES_TRIED_MAX = 100
+# More text than that is decoded in a thread.
+TEXT_BYTES_MAX = 1 << 17
 
 
 async def read_bytes(path: StrOrBytesPath | int) -> bytes:
@@ -25,7 +31,7 @@ async def read_bytes(path: StrOrBytesPath | int) -> bytes:
     Raises:
         OSError: it cannot be opened or read: FileNotFoundError, PermissionError, …
     """
-    data = None if isinstance(path, int) else memory.read_whole_now(path)
+    data = await read_without_thread(path)
     return await in_thread(read_whole, path, "rb") if data is None else data
 
 
@@ -41,7 +47,17 @@ async def read_text(
         OSError: it cannot be opened or read.
         UnicodeDecodeError: it is not text in this encoding.
     """
-    return await in_thread(read_whole, path, "r", encoding, errors, newline)
+    data = await read_without_thread(path)
+    if data is None or sys.flags.warn_default_encoding:
+        # `open` says there that no encoding was given.
+        return await in_thread(read_whole, path, "r", encoding, errors, newline)
+    if len(data) > TEXT_BYTES_MAX:
+        return await in_thread(decode, data, encoding, errors, newline)
+    try:
+        return decode(data, encoding, errors, newline)
+    except BaseException as error:
+        advise(error)
+        raise
 
 
 async def write_bytes(path: StrOrBytesPath | int, data: ReadableBuffer) -> int:
@@ -158,6 +174,30 @@ async def rmtree(path: StrOrBytesPath, *, ignore_errors: bool = False) -> None:
         OSError: something cannot be removed, or this is no folder.
     """
     await in_thread(shutil.rmtree, path, ignore_errors)
+
+
+async def read_without_thread(path: StrOrBytesPath | int) -> bytes | None:
+    """Return all that is in a regular file, from memory or through io_uring; None elsewhere.
+
+    What goes wrong is left to a thread, which tells it in Python's own words.
+    """
+    if isinstance(path, int):
+        return None
+    if memory.is_time_to_give_way():
+        await asyncio.sleep(0)
+    found = memory.read_whole_now(path)
+    if found is None or isinstance(found, bytes):
+        return found
+    try:
+        return await found
+    except OSError:
+        return None
+
+
+def decode(data: bytes, encoding: str | None, errors: str | None, newline: str | None) -> str:
+    """Return bytes of a file as the text that `open` would read."""
+    with io.TextIOWrapper(io.BytesIO(data), encoding, errors, newline) as text:
+        return text.read()
 
 
 # ---- what is called in the threads
