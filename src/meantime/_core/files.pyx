@@ -44,6 +44,8 @@ cdef class FileOperation(Operation):
         return self.future
 
     cdef int on_done(self, int result) except -1:
+        if self.loop is None:
+            return 0
         try:
             if result == -EINTR or result == -EAGAIN or (result >= 0 and self.takes(result)):
                 if not self.future.done() and not self.loop.closed:
@@ -64,15 +66,17 @@ cdef class FileOperation(Operation):
         return None
 
     cdef int end(self, object value, object error) except -1:
+        loop = self.loop
         future = self.future
         settle = self.settle
-        self.settle = None
+        # What the kernel has not let go of stays for good, but not what it holds.
+        self.loop = self.future = self.settle = None
         if settle is not None:
             try:
                 settle()
             except Exception as trouble:
                 error = error or trouble
-        if self.loop.closed or future.done():
+        if loop.closed or future.done():
             return 0
         if error is None:
             future.set_result(value)
