@@ -14,7 +14,6 @@ import pytest
 
 import meantime
 from meantime.offload.pool import POOL
-from meantime.offload.workers import Worker
 from tests.offload import reporting, work
 
 pytestmark = pytest.mark.slow  # each test starts processes
@@ -349,13 +348,43 @@ def test_the_loop_clears_away_workers_that_have_ended(any_loop, monkeypatch):
 def test_a_worker_that_leaves_just_as_it_gets_a_job_has_not_begun_it(any_loop, monkeypatch):
     """It says that it leaves; the job goes to the next one, and is done once."""
     monkeypatch.setattr(POOL, "idle_s", 0.02)
-    monkeypatch.setattr(Worker, "is_fresh", lambda worker: True)
     any_loop.run_until_complete(meantime.to_process(work.double, 1))
     (worker,) = POOL.idle
     give_up_at = time.monotonic() + 10
     while is_alive(worker.pid) and time.monotonic() < give_up_at:
         time.sleep(0.01)
     assert any_loop.run_until_complete(meantime.to_process(work.double, 2)) == 4
+
+
+def watches_on(loop):
+    """Return for how many descriptors a loop waits."""
+    if isinstance(loop, asyncio.SelectorEventLoop):
+        return len(loop._selector.get_map())
+    return loop._poller.count_armed()
+
+
+def test_a_loop_waits_for_no_worker_after_a_call_however_it_ended(any_loop):
+    async def main():
+        await asyncio.sleep(0)
+        before = watches_on(any_loop)
+        reports = []
+        await meantime.to_process(
+            reporting.count_to, 3, on_progress=lambda *values: reports.append(values)
+        )
+        assert reports
+        assert watches_on(any_loop) == before
+        with pytest.raises(TimeoutError):
+            await meantime.to_process(work.spin, timeout=0.05)
+        assert watches_on(any_loop) == before
+        job = asyncio.ensure_future(meantime.to_process(work.spin))
+        while watches_on(any_loop) == before:
+            await asyncio.sleep(0)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert watches_on(any_loop) == before
+
+    any_loop.run_until_complete(main())
 
 
 def test_workers_come_soon_after_the_first(any_loop):

@@ -203,6 +203,14 @@ cdef class ReaderLoop(SchedulingLoop):
         """Return a Future that is done when `fd` can be written to. Cancelling stops the watch."""
         return self._waiter_that_cleans_up(fd, True)
 
+    def _readable_once(self, int fd):
+        """Return a Future as _wait_readable does. Whoever gives up says _forget_readable."""
+        return self.wait_for(fd, False)
+
+    def _forget_readable(self, int fd, waiter):
+        """Stop the watch of a Future of _readable_once. Harmless when it is over."""
+        self.forget_waiter(fd, waiter)
+
     def _waiter_that_cleans_up(self, int fd, bint to_write):
         waiter = self.wait_for(fd, to_write)
         waiter.add_done_callback(lambda done: self._forget_cancelled(fd, done))

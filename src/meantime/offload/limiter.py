@@ -104,9 +104,14 @@ class CapacityLimiter:
             while self.waiters and self.borrowed < self._total:
                 served.append(self.waiters.popleft())
                 self.borrowed += 1
+        here = asyncio._get_running_loop()
         for waiter in served:
+            loop = waiter.get_loop()
             try:
-                waiter.get_loop().call_soon_threadsafe(settle, waiter)
+                if loop is here:
+                    settle(waiter)
+                else:
+                    loop.call_soon_threadsafe(settle, waiter)
             except RuntimeError:  # its loop is closed, and nobody waits there any more
                 self.release()
 

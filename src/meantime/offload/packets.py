@@ -104,7 +104,8 @@ def receive(sock: socket.socket) -> Packet | None:
     try:
         data, ancillary, flags, _ = sock.recvmsg(PACKET_BYTES_MAX, FD_SPACE_BYTES)
     except ConnectionResetError:
-        return None
+        # It has gone without reading what we sent. That is told once, before its last words.
+        return receive(sock)
     if not data:
         return None
     if flags & TRUNCATED:

@@ -43,13 +43,8 @@ class Pool:
             OSError: no process, descriptor or memory is left for a new one.
         """
         with self.lock:
-            while self.idle:
-                worker = self.idle.pop()
-                if worker.is_fresh():
-                    self.busy.add(worker)
-                    return worker
-                self.bury(worker)
-            worker = self.new_worker(name)
+            # One that has just ended is found out when it is given the job.
+            worker = self.idle.pop() if self.idle else self.new_worker(name)
             self.busy.add(worker)
             return worker
 

@@ -138,10 +138,14 @@ class Worker:
             TimeoutError: the job took longer than `timeout` seconds.
         """
         try:
-            if not self.pid:
+            is_new = not self.pid
+            if is_new:
                 await self.begin(name)
-            await self.send_job(parcel)
+            if not await self.send_job(parcel) and not is_new:
+                raise WorkerLeftError
             answer = await Answer(self, name, timeout, on_progress).wait()
+        except WorkerLeftError:
+            raise
         except GeneratorExit:
             self.end(packets.KILL)  # nobody can wait any more
             raise
@@ -169,38 +173,40 @@ class Worker:
             )
         self.pid = int(hello.body)
 
-    async def send_job(self, parcel: Parcel) -> None:
-        """Send a job, and before it the path of modules if it has changed."""
+    async def send_job(self, parcel: Parcel) -> bool:
+        """Send a job, and before it the path of modules if it has changed.
+
+        Returns whether the worker is there to take it.
+        """
         if self.path != sys.path:
             self.path = list(sys.path)
             await self.send(packets.SETUP, Parcel(self.path))
-        await self.send(packets.JOB, parcel)
+        return await self.send(packets.JOB, parcel)
 
-    async def send(self, kind: bytes, parcel: Parcel) -> None:
-        """Send a parcel, in the packet or in shared memory."""
+    async def send(self, kind: bytes, parcel: Parcel) -> bool:
+        """Send a parcel, in the packet or in shared memory. Returns whether it was sent."""
         if parcel.is_inline():
-            await self.send_packet(kind, b"".join(parcel.pieces), None)
-            return
+            return await self.send_packet(kind, b"".join(parcel.pieces), None)
         if parcel.size_bytes() < SLOW_BYTES_MIN:
             shared = parcel.write()
         else:
             shared = await wait_for_thread(parcel.write)
         try:
-            await self.send_packet(kind, shared.shape, shared.fd)
+            return await self.send_packet(kind, shared.shape, shared.fd)
         finally:
             shared.close()
 
-    async def send_packet(self, kind: bytes, body: bytes, fd: int | None) -> None:
-        """Send a packet. A worker that has gone is noticed by whoever waits for its answer."""
+    async def send_packet(self, kind: bytes, body: bytes, fd: int | None) -> bool:
+        """Send a packet. Returns whether the worker was there: it may have gone."""
         while True:
             try:
                 packets.send(self.sock, kind, body, *(() if fd is None else (fd,)))
             except BlockingIOError:
                 await writable(self.sock)
             except (BrokenPipeError, ConnectionResetError):
-                return
+                return False
             else:
-                return
+                return True
 
     async def wait_until_gone(self) -> None:
         """Wait until a process that should end is gone; not for ever."""
@@ -248,7 +254,8 @@ class Answer:
         self.timeout = timeout
         self.on_progress = on_progress
         self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[packets.Packet | None] = self.loop.create_future()
+        self.waiter: asyncio.Future[None] | None = None
+        self.is_late = False
 
     async def wait(self) -> packets.Packet:
         """Return the answer.
@@ -257,44 +264,41 @@ class Answer:
             WorkerDiedError: the process ended before it.
             TimeoutError: it took too long.
         """
-        fd = self.worker.sock.fileno()
         timer = None
         if self.timeout is not None:
             timer = self.loop.call_later(self.timeout, self.time_is_over)
-        self.loop.add_reader(fd, self.receive)
         try:
-            answer = await self.future
-        except BaseException:
-            if self.future.done() and not self.future.cancelled() and not self.future.exception():
-                unread = self.future.result()
-                if unread is not None:
-                    unread.drop()
-            raise
+            answer = await self.next_packet()
+            while answer is not None and answer.kind == packets.PROGRESS:
+                self.report(answer)
+                answer = await self.next_packet()
         finally:
             if timer is not None:
                 timer.cancel()
-            forget_reader(self.loop, fd)
         if answer is None:
             raise await self.worker.error_of_death(self.name)
         return answer
 
-    def receive(self) -> None:
-        """Take what has arrived."""
-        try:
-            packet = packets.receive(self.worker.sock)
-        except (BlockingIOError, InterruptedError):
-            return
-        except OSError as error:
-            if not self.future.done():
-                self.future.set_exception(error)
-            return
-        if self.future.done():
-            if packet is not None:
-                packet.drop()
-        elif packet is not None and packet.kind == packets.PROGRESS:
-            self.report(packet)
-        else:
-            self.future.set_result(packet)
+    async def next_packet(self) -> packets.Packet | None:
+        """Return what arrives next, or None when the process has ended."""
+        sock = self.worker.sock
+        fd = sock.fileno()
+        while not self.is_late:
+            # Each time a turn of the loop: a job that reports without end must not hold it up.
+            self.waiter = watch_once(self.loop, fd)
+            try:
+                await self.waiter
+            except BaseException:
+                forget_watch(self.loop, fd, self.waiter)
+                raise
+            try:
+                return packets.receive(sock)
+            except (BlockingIOError, InterruptedError):
+                pass
+        raise TimeoutError(
+            f"{self.name} ran for longer than its timeout of {self.timeout:g} s, so its "
+            "process was ended. Give it more time, or less to do."
+        )
 
     def report(self, packet: packets.Packet) -> None:
         """Hand on what the job has reported. What goes wrong with it does not concern the job."""
@@ -311,14 +315,11 @@ class Answer:
             )
 
     def time_is_over(self) -> None:
-        """End the wait."""
-        if not self.future.done():
-            self.future.set_exception(
-                TimeoutError(
-                    f"{self.name} ran for longer than its timeout of {self.timeout:g} s, so its "
-                    "process was ended. Give it more time, or less to do."
-                )
-            )
+        """End the wait. What has arrived by now still counts."""
+        self.is_late = True
+        if self.waiter is not None and not self.waiter.done():
+            forget_watch(self.loop, self.worker.sock.fileno(), self.waiter)
+            self.waiter.set_result(None)
 
 
 async def wait_for_thread(function: Callable[[], Any]) -> Any:
@@ -368,6 +369,37 @@ def settle(future: asyncio.Future[None]) -> None:
     """End a wait."""
     if not future.done():
         future.set_result(None)
+
+
+def watch_once(loop: asyncio.AbstractEventLoop, fd: int) -> asyncio.Future[None]:
+    """Return a future that is done when a descriptor can be read.
+
+    On meantime's loops that is one request, with nothing to take back when it is done.
+    """
+    begin = getattr(loop, "_readable_once", None)
+    if begin is not None:
+        waiter: asyncio.Future[None] = begin(fd)
+        return waiter
+    waiter = loop.create_future()
+    loop.add_reader(fd, settle_watch, loop, fd, waiter)
+    return waiter
+
+
+def settle_watch(loop: asyncio.AbstractEventLoop, fd: int, waiter: asyncio.Future[None]) -> None:
+    """End a watch, as a loop's reader."""
+    loop.remove_reader(fd)
+    settle(waiter)
+
+
+def forget_watch(loop: asyncio.AbstractEventLoop, fd: int, waiter: asyncio.Future[None]) -> None:
+    """Stop watching a descriptor for somebody who does not wait any more."""
+    if loop.is_closed():
+        return
+    forget = getattr(loop, "_forget_readable", None)
+    if forget is not None:
+        forget(fd, waiter)
+    else:
+        loop.remove_reader(fd)
 
 
 def forget_reader(loop: asyncio.AbstractEventLoop, fd: int) -> None:
