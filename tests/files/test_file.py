@@ -286,3 +286,35 @@ def test_a_closed_file_says_so_and_what_to_do(run, path):
             assert "async with" in caught.value.__notes__[0]
 
     run(main())
+
+
+# --- The loop meanwhile ---------------------------------------------------------------------------
+
+
+def test_the_loop_goes_on_turning_while_much_is_written_and_synced(run, tmp_path):
+    """Others have their turn at least once during each write of 1 MiB, and during the sync."""
+    turns = []
+    chunk = bytes(1 << 20)
+
+    async def take_turns():
+        while True:
+            turns.append(None)
+            await asyncio.sleep(0)
+
+    async def main():
+        others = asyncio.ensure_future(take_turns())
+        seen = []
+        async with meantime.open_file(tmp_path / "large", "wb") as file:
+            for _ in range(32):
+                await file.write(chunk)
+                seen.append(len(turns))
+            await file.fsync()
+            seen.append(len(turns))
+        others.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await others
+        return seen
+
+    seen = run(main())
+    assert len(set(seen)) == 33
+    assert (tmp_path / "large").stat().st_size == 32 << 20
