@@ -56,7 +56,7 @@ def compiled(name: str) -> str:
         RuntimeError: there is no C compiler, or it did not accept the source.
     """
     source, program = HERE / f"{name}.c", BUILD / name
-    changed_s = max(path.stat().st_mtime for path in HERE.glob(f"{name}*.[ch]"))
+    changed_s = max(path.stat().st_mtime for path in [source, *HERE.glob("*.h")])
     if program.exists() and program.stat().st_mtime >= changed_s:
         return str(program)
     compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("cc")
@@ -65,7 +65,9 @@ def compiled(name: str) -> str:
     BUILD.mkdir(exist_ok=True)
     # Under a name of its own first, since several questions may find it missing at once.
     fresh = BUILD / f"{name}.{os.getpid()}"
-    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", fresh, source, "-ldl"], check=True)
+    subprocess.run(
+        [compiler, "-O2", "-Wall", "-Wextra", "-pthread", "-o", fresh, source, "-ldl"], check=True
+    )
     fresh.replace(program)
     return str(program)
 
