@@ -4,6 +4,7 @@ import asyncio
 import queue
 import sys
 import threading
+import time
 
 import pytest
 
@@ -227,3 +228,24 @@ def test_two_loops_in_two_threads_talk(backend):
         thread.join()
     for loop in loops:
         loop.close()
+
+
+def test_a_loop_that_never_sleeps_leaves_the_interpreter_to_other_threads(loop):
+    """Each wait of the thread gives the GIL up, and needs it again beside the loop's."""
+    short_waits = 200
+
+    def work():
+        for _ in range(short_waits):
+            time.sleep(0)
+        return "done"
+
+    async def never_sleeps():
+        while True:
+            await asyncio.sleep(0)
+
+    async def main():
+        spinning = asyncio.ensure_future(never_sleeps())
+        assert await asyncio.wait_for(asyncio.to_thread(work), 20) == "done"
+        spinning.cancel()
+
+    loop.run_until_complete(main())

@@ -34,6 +34,12 @@ cdef object Task = asyncio.Task
 # Of each loop that runs one; from Python 3.14 on it is not kept here.
 cdef dict CURRENT_TASKS = getattr(asyncio.tasks, "_current_tasks", {})
 
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+# Where the interpreter looks whether another thread insists on the GIL.
+cdef object python_code = eval("lambda: None")
+
 cdef enum:
     # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
     SLEEP_S_MAX = 24 * 3600
@@ -197,10 +203,18 @@ cdef class Loop(Scheduler):
 
         Python's interpreter does it while callbacks are Python code. A loop whose callbacks are
         all compiled, and that never sleeps, must do it itself.
+
+        A thread that waits for the GIL is woken each time it is let go of, most often too late, and
+        its patience begins anew: only after a switch interval in peace may it insist. So this lets
+        go often most of the time, and now and then not at all for longer than that.
         """
         PyErr_CheckSignals()
-        with nogil:
-            pass
+        if (monotonic_ns() >> 21) % 16 >= 3:
+            with nogil:
+                sched_yield()
+        else:
+            # The interpreter hands the GIL over here to whoever insists.
+            python_code()
         return 0
 
     cdef int poll(self) except -1:
