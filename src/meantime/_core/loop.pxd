@@ -54,7 +54,6 @@ cdef class Loop(Scheduler):
     cdef char *scratch            # what is read lands here first, whatever connection it is from
 
     cdef int tick(self) except -1
-    cdef int breathe(self) except -1
     cdef int poll(self) except -1
     cdef int sleep(self, int64_t timeout_ns) except -1
     cdef int spin(self, int64_t timeout_ns) except -1

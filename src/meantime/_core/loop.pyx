@@ -27,18 +27,12 @@ from meantime._core.kernel cimport (
 )
 from meantime._core.observe cimport Observer
 from meantime._core.poller.contract cimport EDGE, Poller, Watcher
-from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler
+from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler, breathe
 from meantime._core.timers cimport Timers
 
 cdef object Task = asyncio.Task
 # Of each loop that runs one; from Python 3.14 on it is not kept here.
 cdef dict CURRENT_TASKS = getattr(asyncio.tasks, "_current_tasks", {})
-
-cdef extern from "<sched.h>" nogil:
-    int sched_yield()
-
-# Where the interpreter looks whether another thread insists on the GIL.
-cdef object python_code = eval("lambda: None")
 
 cdef enum:
     # A sleep is cut at this length, as asyncio does, so that no kernel's arithmetic overflows.
@@ -177,7 +171,7 @@ cdef class Loop(Scheduler):
         self.turn += 1
         if self.turn & (TURNS_PER_BREATH - 1) == 0:
             self.leave_task()
-            self.breathe()
+            breathe()
         if self.inbox.arrived.count:
             self.inbox.take(self.ready)
         has_asked = self.poll()
@@ -196,25 +190,6 @@ cdef class Loop(Scheduler):
         if self.gathered:
             self.leave_task()
             self.send_gathered()
-        return 0
-
-    cdef int breathe(self) except -1:
-        """Let signals and other threads have their turn.
-
-        Python's interpreter does it while callbacks are Python code. A loop whose callbacks are
-        all compiled, and that never sleeps, must do it itself.
-
-        A thread that waits for the GIL is woken each time it is let go of, most often too late, and
-        its patience begins anew: only after a switch interval in peace may it insist. So this lets
-        go often most of the time, and now and then not at all for longer than that.
-        """
-        PyErr_CheckSignals()
-        if (monotonic_ns() >> 21) % 16 >= 3:
-            with nogil:
-                sched_yield()
-        else:
-            # The interpreter hands the GIL over here to whoever insists.
-            python_code()
         return 0
 
     cdef int poll(self) except -1:

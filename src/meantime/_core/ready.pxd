@@ -84,3 +84,6 @@ cdef class Inbox:
     cdef int take(self, Queue ready) except -1
     cdef bint fall_asleep(self) noexcept
     cdef void wake_up(self) noexcept
+
+# Let signals and other threads have their turn, in a loop that never sleeps.
+cdef int breathe() except -1

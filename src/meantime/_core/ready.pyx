@@ -5,6 +5,7 @@ import threading
 from asyncio import format_helpers
 
 cimport cython
+from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_DECREF
 from libc.stdlib cimport free, malloc
@@ -28,6 +29,7 @@ from meantime._core.garbage cimport (
 )
 from meantime._core.kernel cimport (
     exchange_int,
+    monotonic_ns,
     pthread_mutex_destroy,
     pthread_mutex_init,
     pthread_mutex_lock,
@@ -37,6 +39,12 @@ from meantime._core.kernel cimport (
 cdef object HANDLE_FACE = asyncio.Handle
 cdef object THREAD_SAFE_FACE = getattr(asyncio.events, "_ThreadSafeHandle", asyncio.Handle)
 cdef object Lock = threading.RLock
+
+cdef extern from "<sched.h>" nogil:
+    int sched_yield()
+
+# Where the interpreter looks whether another thread insists on the GIL.
+cdef object python_code = eval("lambda: None")
 
 
 cdef class Scheduler:
@@ -353,3 +361,23 @@ cdef class Inbox:
 
 cdef Py_ssize_t load_count(Queue queue) noexcept:
     return queue.count
+
+
+cdef int breathe() except -1:
+    """Let signals and other threads have their turn.
+
+    Python's interpreter does it while callbacks are Python code. A loop whose callbacks are all
+    compiled, and that never sleeps, must do it itself.
+
+    A thread that waits for the GIL is woken each time it is let go of, most often too late, and its
+    patience begins anew: only after a switch interval in peace may it insist. So this lets go often
+    most of the time, and now and then not at all for longer than that.
+    """
+    PyErr_CheckSignals()
+    if (monotonic_ns() >> 21) % 16 >= 3:
+        with nogil:
+            sched_yield()
+    else:
+        # The interpreter hands the GIL over here to whoever insists.
+        python_code()
+    return 0
