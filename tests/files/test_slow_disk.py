@@ -266,6 +266,8 @@ def test_a_forked_child_closes_the_loop_and_leaves_the_read_to_its_parent(loop, 
         await file.close()
 
     file, task = loop.run_until_complete(begin())
+    # Python warns of a fork beside other threads, and opening a file may have made one.
+    loop.run_until_complete(loop.shutdown_default_executor())
     child = os.fork()
     if child == 0:
         loop.close()
