@@ -213,15 +213,14 @@ class Worker:
         if self.has_ended() or self.gone is None:
             return
         loop = asyncio.get_running_loop()
-        told = loop.create_future()
         fd = self.gone.fileno()
-        loop.add_reader(fd, settle, told)
+        told = watch_once(loop, fd)
         timer = loop.call_later(GONE_WAIT_S, settle, told)
         try:
             await told
         finally:
             timer.cancel()
-            forget_reader(loop, fd)
+            forget_watch(loop, fd, told)
             self.has_ended()
 
     async def error_of_death(self, name: str) -> Exception:
@@ -399,10 +398,4 @@ def forget_watch(loop: asyncio.AbstractEventLoop, fd: int, waiter: asyncio.Futur
     if forget is not None:
         forget(fd, waiter)
     else:
-        loop.remove_reader(fd)
-
-
-def forget_reader(loop: asyncio.AbstractEventLoop, fd: int) -> None:
-    """Stop watching a descriptor."""
-    if not loop.is_closed():
         loop.remove_reader(fd)
