@@ -47,9 +47,10 @@ async def read_text(
         OSError: it cannot be opened or read.
         UnicodeDecodeError: it is not text in this encoding.
     """
-    data = await read_without_thread(path)
-    if data is None or sys.flags.warn_default_encoding:
-        # `open` says there that no encoding was given.
+    # It is `open` that warns, if asked to, where no encoding is given.
+    must_warn = encoding is None and sys.flags.warn_default_encoding
+    data = None if must_warn else await read_without_thread(path)
+    if data is None:
         return await in_thread(read_whole, path, "r", encoding, errors, newline)
     if len(data) > TEXT_BYTES_MAX:
         return await in_thread(decode, data, encoding, errors, newline)
