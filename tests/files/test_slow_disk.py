@@ -92,14 +92,19 @@ async def some_turns():
         await asyncio.sleep(0)
 
 
-def test_a_read_waits_for_the_disk_and_holds_up_nothing_else(loop, slow):
-    async def main():
-        async with await slow.open() as file:
-            task = await start_read(file)
-            slow.answer(b"0123456789")
-            assert await task == b"0123456789"
+async def answered(slow, answer):
+    """Return what a read of ten bytes gets while `answer` acts."""
+    async with await slow.open() as file:
+        task = await start_read(file)
+        await answer()
+        return await task
 
-    loop.run_until_complete(main())
+
+def test_a_read_waits_for_the_disk_and_holds_up_nothing_else(loop, slow):
+    async def answer():
+        slow.answer(b"0123456789")
+
+    assert loop.run_until_complete(answered(slow, answer)) == b"0123456789"
     assert under_way(loop) == 0
 
 
@@ -118,26 +123,20 @@ def test_no_thread_is_made_for_it(loop, slow):
 
 
 def test_what_comes_in_parts_is_put_together(loop, slow):
-    async def main():
-        async with await slow.open() as file:
-            task = await start_read(file)
-            slow.answer(b"0123")
-            await slow.until_taken()
-            slow.answer(b"456789")
-            assert await task == b"0123456789"
+    async def answer():
+        slow.answer(b"0123")
+        await slow.until_taken()
+        slow.answer(b"456789")
 
-    loop.run_until_complete(main())
+    assert loop.run_until_complete(answered(slow, answer)) == b"0123456789"
 
 
 def test_fewer_bytes_come_where_the_file_ends(loop, slow):
-    async def main():
-        async with await slow.open() as file:
-            task = await start_read(file)
-            slow.answer(b"0123")
-            slow.end()
-            assert await task == b"0123"
+    async def answer():
+        slow.answer(b"0123")
+        slow.end()
 
-    loop.run_until_complete(main())
+    assert loop.run_until_complete(answered(slow, answer)) == b"0123"
 
 
 def test_an_error_is_the_one_that_python_has_with_advice(loop, slow):
