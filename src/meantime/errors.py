@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from typing import Any
 
 
 class BackendError(RuntimeError):
@@ -11,6 +12,18 @@ class BackendError(RuntimeError):
 
 class FallbackWarning(RuntimeWarning):
     """The compiled core is missing, so programs run on asyncio's own loop."""
+
+
+class GuardWarning(RuntimeWarning):
+    """Something that meantime.guard found: a blocking call, a forgotten await, and the like."""
+
+
+class GuardError(Exception):
+    """What a guard with action="raise" found. `findings` has all of it."""
+
+    def __init__(self, message: str, findings: tuple[Any, ...] = ()) -> None:
+        super().__init__(message)
+        self.findings = findings
 
 
 class WorkerDiedError(RuntimeError):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from meantime._core.observe import Observer
+from meantime._core.observe import Observer, SleepSampler
 
 
 class Recorder(Observer):
@@ -220,3 +220,74 @@ def test_a_failure_says_in_debug_mode_where_it_was_scheduled(loop, failures):
     loop.call_soon(lambda: 1 / 0)
     run_turn(loop)
     assert "test_observe.py" in str(failures[0]["source_traceback"])
+
+
+class Sampler(SleepSampler):
+    def __init__(self):
+        self.samples = []
+
+    def sampled(self, spent_s):
+        self.samples.append(spent_s)
+
+
+def sleep_once(loop, seconds):
+    loop.call_later(seconds, loop.stop)
+    loop.run_forever()
+
+
+def test_a_sampler_is_told_of_each_sleep_by_default(loop):
+    sampler = Sampler()
+    loop.add_observer(sampler)
+    for _ in range(3):
+        sleep_once(loop, 0.002)
+    loop.remove_observer(sampler)
+    assert len(sampler.samples) >= 3
+    assert sum(sampler.samples) == pytest.approx(sampler.slept_s)
+    assert sampler.slept_s >= 0.005
+
+
+def test_short_sleeps_are_added_up_until_one_stands_for_them(loop):
+    sampler = Sampler()
+    sampler.step_s = 10.0
+    sampler.next_s = 0.005
+    loop.add_observer(sampler)
+    for _ in range(8):
+        sleep_once(loop, 0.002)
+    loop.remove_observer(sampler)
+    assert 1 <= len(sampler.samples) <= 4
+    assert all(spent_s >= 0.005 for spent_s in sampler.samples)
+    assert sampler.slept_s >= 0.014
+
+
+def test_a_long_sleep_is_told_of_for_its_own_sake(loop):
+    sampler = Sampler()
+    sampler.step_s = 0.02
+    sampler.next_s = 10.0
+    loop.add_observer(sampler)
+    sleep_once(loop, 0.001)
+    sleep_once(loop, 0.1)
+    loop.remove_observer(sampler)
+    assert len(sampler.samples) == 1
+    assert sampler.samples[0] >= 0.02
+
+
+def test_a_sampler_makes_no_callback_dearer(loop):
+    """Only those who override callback_done do."""
+    recorder = Sampler()
+    loop.add_observer(recorder)
+    loop.call_soon(loop.stop)
+    loop.run_forever()
+    loop.remove_observer(recorder)
+    assert recorder.samples == []
+
+
+def test_a_sampler_that_raises_is_taken_off(loop, failures):
+    class Bad(SleepSampler):
+        def sampled(self, spent_s):
+            raise ValueError("sampler")
+
+    loop.add_observer(Bad())
+    sleep_once(loop, 0.002)
+    sleep_once(loop, 0.002)
+    assert len(failures) == 1
+    assert "observes this loop no longer" in failures[0]["message"]

@@ -23,7 +23,7 @@ WORD_TO_A_CHECKER = re.compile(r"  # (type: ignore|noqa|pyright:).*$")
 # layer a cycle is an error. The first pattern that matches counts.
 LAYERS = [
     ("errors", r"meantime\.errors"),
-    ("kernel", r"meantime\._core\.(kernel|calls|garbage|counters|receivers)"),
+    ("kernel", r"meantime\._core\.(kernel|calls|garbage|counters|pulse|receivers)"),
     ("poller", r"meantime\._core\.poller(\..*)?"),
     ("ready and timers", r"meantime\._core\.(ready|timers|observe)"),
     ("core loop", r"meantime\._core\.loop"),

@@ -1,7 +1,8 @@
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t
 
-from meantime._core.poller.contract cimport Poller, Watcher
-from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler
+from meantime._core.observe cimport ObservedScheduler
+from meantime._core.poller.contract cimport Watcher
+from meantime._core.ready cimport Handle, Inbox, Queue
 from meantime._core.timers cimport Timers
 
 cdef enum:
@@ -17,7 +18,7 @@ cdef class Wakeup(Watcher):
     cdef int ring(self) except -1
     cdef int shut(self) except -1
 
-cdef class Loop(Scheduler):
+cdef class Loop(ObservedScheduler):
     cdef object __weakref__
 
     # What is to be done.
@@ -26,14 +27,12 @@ cdef class Loop(Scheduler):
     cdef Timers timers
     cdef Inbox inbox
     cdef list gathered            # LoopWatchers with writes to send before the loop waits
-    cdef readonly Poller _poller
     cdef Wakeup wakeup
 
     # Where it stands.
     cdef readonly unsigned long _thread_id
     cdef bint stopping
     cdef bint closed
-    cdef readonly uint64_t turn   # counts turns; a transport asks whether it wrote in this one
 
     cdef Handle stepping          # the Driver of the task that runs, if it is one of ours
     cdef bint has_entered         # the last such task still counts as the current one
@@ -45,9 +44,6 @@ cdef class Loop(Scheduler):
     cdef object task_factory
     cdef bint has_own_time        # a subclass or the instance has its own time()
     cdef bint is_plain            # none of the methods that schedule is replaced in that way
-    cdef public double slow_callback_duration
-    cdef list observers
-    cdef bint observed            # debug mode, or somebody observes
     cdef int64_t spin_ns
     cdef int64_t last_wait_ns
 
@@ -55,14 +51,14 @@ cdef class Loop(Scheduler):
 
     cdef int tick(self) except -1
     cdef int poll(self) except -1
+    cdef int sleep_observed(self, int64_t timeout_ns) except -1
+    cdef int sleep_overseen(self, int64_t timeout_ns) except -1
     cdef int sleep(self, int64_t timeout_ns) except -1
     cdef int spin(self, int64_t timeout_ns) except -1
     cdef int64_t time_left_ns(self) except -2
     cdef double now_s(self) except? -1.0
     cdef int run_batch(self, Queue queue) except -1
     cdef int run_one(self, Handle handle) except -1
-    cdef int run_observed(self, Handle handle) except -1
-    cdef int tell_observers_waited(self, double spent_s, int event_count) except -1
     cdef int send_gathered(self) except -1
     cdef int leave_task(self) except -1
     cdef int check_may_run(self) except -1

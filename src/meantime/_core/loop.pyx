@@ -3,7 +3,6 @@ import asyncio
 import contextvars
 import os
 from asyncio.events import _get_running_loop, _set_running_loop
-from asyncio.log import logger
 
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject, PyTypeObject
@@ -22,15 +21,16 @@ from meantime._core.kernel cimport (
     close as close_fd,
     eventfd,
     eventfd_write,
+    exchange_int,
     monotonic_ns,
     monotonic_s,
 )
-from meantime._core.observe cimport Observer
+from meantime._core.observe cimport ObservedScheduler, Overseer
 from meantime._core.poller.contract cimport EDGE, Poller, Watcher
-from meantime._core.ready cimport Handle, Inbox, Queue, Scheduler, breathe
+from meantime._core.pulse cimport Pulse
+from meantime._core.ready cimport Handle, Inbox, Queue, breathe
 from meantime._core.timers cimport Timers
 
-cdef object Task = asyncio.Task
 # Of each loop that runs one; from Python 3.14 on it is not kept here.
 cdef dict CURRENT_TASKS = getattr(asyncio.tasks, "_current_tasks", {})
 
@@ -75,7 +75,7 @@ cdef class Wakeup(Watcher):
         return 0
 
 
-cdef class Loop(Scheduler):
+cdef class Loop(ObservedScheduler):
     """Turns of waiting and running.
 
     `SchedulingLoop` adds callbacks and tasks to it, `ReaderLoop` descriptors, `CoreLoop` sockets.
@@ -88,16 +88,11 @@ cdef class Loop(Scheduler):
 
     def __cinit__(self, *args, **kwargs):
         self.closed = True
-        # Until __init__ there is one that watches nothing, and says so.
-        self._poller = Poller()
-        self._poller.closed = True
         self.ready = Queue()
         self.due = Queue()
         self.timers = Timers()
         self.inbox = Inbox()
         self.gathered = []
-        self.observers = []
-        self.slow_callback_duration = 0.1
 
     def __init__(self, Poller poller not None, double spin_s=0.0):
         if self.wakeup is not None:
@@ -131,6 +126,7 @@ cdef class Loop(Scheduler):
         self._thread_id = PyThread_get_thread_ident()
         _set_running_loop(self)
         try:
+            self.begin_being_watched()
             while True:
                 self.tick()
                 if self.stopping:
@@ -143,9 +139,12 @@ cdef class Loop(Scheduler):
                     # An exception ended the turn before its writes were sent.
                     self.send_gathered()
             finally:
-                self.stopping = False
-                self._thread_id = 0
-                _set_running_loop(None)
+                try:
+                    self.end_being_watched()
+                finally:
+                    self.stopping = False
+                    self._thread_id = 0
+                    _set_running_loop(None)
         return None
 
     def _look_for_own_methods(self):
@@ -175,6 +174,7 @@ cdef class Loop(Scheduler):
         if self.inbox.arrived.count:
             self.inbox.take(self.ready)
         has_asked = self.poll()
+        self._poller.pulse.turn += 1
         if self.timers.count:
             if self.has_own_time:
                 self.leave_task()
@@ -185,6 +185,8 @@ cdef class Loop(Scheduler):
         if has_asked:
             self.leave_task()
             self._poller.deliver_all()
+            if self._poller.pulse.overdue:
+                self.tell_step_ended()
         if self.due.count:
             self.run_batch(self.due)
         if self.gathered:
@@ -198,6 +200,10 @@ cdef class Loop(Scheduler):
         Returns 0 when it was not asked, because that would have been of no use.
         """
         cdef int64_t timeout_ns = 0
+        # The last step of the turn has ended.
+        self._poller.pulse.step += 1
+        if self._poller.pulse.asked:
+            self.answer_overseer()
         # What is gathered by now was written while the last turn's writes were sent.
         if self.ready.count or self.due.count or self.gathered or self.stopping:
             if not self.stopping and self._poller.can_skip():
@@ -214,15 +220,50 @@ cdef class Loop(Scheduler):
         if timeout_ns == 0:
             self._poller.wait(0)
         else:
-            self.sleep(timeout_ns)
+            if self.sleep_observers:
+                self.sleep_observed(timeout_ns)
+            else:
+                self.sleep_overseen(timeout_ns)
             self.inbox.take(self.ready)
         # A handler of Python's signal module runs here. If it raises, as the one for Ctrl-C does,
         # the exception leaves the loop between two callbacks.
         PyErr_CheckSignals()
         return 1
 
+    cdef int sleep_observed(self, int64_t timeout_ns) except -1:
+        """Sleep, and tell those who want to know. What they schedule ends the sleep at once."""
+        cdef int64_t ended_ns, started_ns = monotonic_ns()
+        cdef int event_count
+        self._poller.pulse.step += 1
+        if self.tells_of_waiting:
+            self.tell_waiting(started_ns)
+            timeout_ns = 0 if self.ready.count or self.stopping else self.time_left_ns()
+            started_ns = monotonic_ns()
+        event_count = self.sleep_overseen(timeout_ns) if timeout_ns else self._poller.wait(0)
+        ended_ns = monotonic_ns()
+        self._poller.pulse.step += 1
+        self.tell_waited(ended_ns, ended_ns - started_ns, event_count)
+        return 0
+
+    cdef int sleep_overseen(self, int64_t timeout_ns) except -1:
+        """Sleep, and let the overseer see it. Returns how many events there are."""
+        self._poller.pulse.sleeping = 1
+        try:
+            return self.sleep(timeout_ns)
+        finally:
+            # A barrier: either the overseer sees that the loop is awake, or the loop sees that the
+            # overseer is parked.
+            exchange_int(&self._poller.pulse.sleeping, 0)
+            # Whoever asked while it slept would hear of a lag that is none.
+            self._poller.pulse.asked = 0
+            if self._poller.pulse.parked and self.overseer is not None:
+                self.overseer.woken()
+
     cdef int sleep(self, int64_t timeout_ns) except -1:
-        """Sleep in the kernel until something happens, at most for `timeout_ns`."""
+        """Sleep in the kernel until something happens, at most for `timeout_ns`.
+
+        Returns how many events there are.
+        """
         cdef int64_t started_ns
         cdef int event_count
         if self.spin_ns and self.last_wait_ns < self.spin_ns and self.spin(timeout_ns):
@@ -230,23 +271,15 @@ cdef class Loop(Scheduler):
         if not self.inbox.fall_asleep() or self.ready.count:
             # The second: a signal's handler ran meanwhile, in a time() that is Python code.
             self.inbox.wake_up()
-            self._poller.wait(0)
-            return 0
-        if not self.spin_ns and not self.observed:
-            try:
-                self._poller.wait(timeout_ns)
-            finally:
-                self.inbox.wake_up()
-            return 0
-        started_ns = monotonic_ns()
+            return self._poller.wait(0)
+        started_ns = monotonic_ns() if self.spin_ns else 0
         try:
             event_count = self._poller.wait(timeout_ns)
         finally:
             self.inbox.wake_up()
-        self.last_wait_ns = monotonic_ns() - started_ns
-        if self.observers:
-            self.tell_observers_waited(self.last_wait_ns * 1e-9, event_count)
-        return 0
+        if self.spin_ns:
+            self.last_wait_ns = monotonic_ns() - started_ns
+        return event_count
 
     cdef int spin(self, int64_t timeout_ns) except -1:
         """Look for events without sleeping. Returns whether something came.
@@ -289,13 +322,17 @@ cdef class Loop(Scheduler):
 
     cdef int run_batch(self, Queue queue) except -1:
         cdef Py_ssize_t left = queue.count
+        cdef Pulse *pulse = &self._poller.pulse
         cdef Handle handle
         while left:
             left -= 1
             handle = queue.pop()
             if self.has_entered and not handle.is_step:
                 self.leave_task()
+            pulse.step += 1
             self.run_one(handle)
+            if pulse.overdue:
+                self.tell_step_ended()
         return 0
 
     cdef int leave_task(self) except -1:
@@ -311,33 +348,6 @@ cdef class Loop(Scheduler):
 
     cdef int run_one(self, Handle handle) except -1:
         return self.run_observed(handle) if self.observed else handle.run()
-
-    cdef int run_observed(self, Handle handle) except -1:
-        cdef double started_s, spent_s
-        if handle.is_cancelled:
-            return 0
-        task = handle.arg0 if handle.is_step else None
-        started_s = monotonic_s()
-        handle.run()
-        spent_s = monotonic_s() - started_s
-        if self.debug and spent_s >= self.slow_callback_duration:
-            owner = task or getattr(handle.callback, "__self__", None)
-            shown = owner if isinstance(owner, Task) else handle
-            logger.warning("Executing %s took %.3f seconds", shown, spent_s)
-        for observer in tuple(self.observers):
-            try:
-                observer.callback_done(handle, spent_s)
-            except Exception as error:
-                self._take_off(observer, error)
-        return 0
-
-    cdef int tell_observers_waited(self, double spent_s, int event_count) except -1:
-        for observer in tuple(self.observers):
-            try:
-                observer.waited(spent_s, event_count)
-            except Exception as error:
-                self._take_off(observer, error)
-        return 0
 
     cdef int send_gathered(self) except -1:
         cdef list gathered = self.gathered
@@ -429,36 +439,25 @@ cdef class Loop(Scheduler):
 
     # ---- being watched
 
-    def get_debug(self):
-        """Return whether debug mode is on."""
-        return self.debug
-
-    def set_debug(self, enabled):
-        """Turn debug mode on or off."""
-        self.debug = bool(enabled)
-        self.observed = self.debug or bool(self.observers)
-
-    def add_observer(self, Observer observer not None):
-        """Tell `observer` what the loop does, from the next callback on."""
-        self.observers.append(observer)
-        self.observed = True
-
-    def remove_observer(self, Observer observer not None):
-        """Tell `observer` nothing more.
+    def _set_overseer(self, Overseer overseer):
+        """Let `overseer` look after the loop's steps whenever it runs; None ends that.
 
         Raises:
-            ValueError: it does not observe this loop.
+            RuntimeError: the loop runs in another thread, or the overseer looks after another loop.
         """
-        self.observers.remove(observer)
-        self.observed = self.debug or bool(self.observers)
+        if self._thread_id not in (0, PyThread_get_thread_ident()):
+            raise RuntimeError(
+                "the loop runs in another thread. Call this there: loop.call_soon_threadsafe(...)."
+            )
+        if self.overseer is not None:
+            self.overseer.run_ended()
+        self.overseer = overseer
+        if overseer is not None and self._thread_id != 0:
+            overseer.run_began(self)
 
-    def _take_off(self, observer, error):
-        if observer in self.observers:
-            self.remove_observer(observer)
-        self.call_exception_handler({
-            "message": f"{observer!r} raised an exception and observes this loop no longer",
-            "exception": error,
-        })
+    def _timer_count(self):
+        """Return how many timers are set."""
+        return self.timers.count
 
     def _watch_count(self):
         """Return how many descriptors are watched, without the loop's own."""

@@ -7,3 +7,4 @@ cdef class SchedulingLoop(Loop):
     cdef int fill(self, Handle handle, str method, PyObject *callback, PyObject **arguments,
                   Py_ssize_t count, PyObject *context) except -1
     cdef int check_call(self, object callback, str method) except -1
+    cdef object oversee(self, object task)

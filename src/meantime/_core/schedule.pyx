@@ -136,18 +136,24 @@ cdef class SchedulingLoop(Loop):
             if not kwargs and can_drive(self, coro):
                 return new_driven_task(self, coro, name, context)
             if name is None and context is None and not kwargs:
-                return tasks.Task(coro, loop=self)
-            return tasks.Task(coro, loop=self, name=name, context=context, **kwargs)
+                return self.oversee(tasks.Task(coro, loop=self))
+            return self.oversee(tasks.Task(coro, loop=self, name=name, context=context, **kwargs))
         # A factory is given only what somebody asked for: it need not know the rest.
         if context is not None:
             kwargs["context"] = context
         if FACTORY_TAKES_NAME:
             if name is not None:
                 kwargs["name"] = name
-            return self.task_factory(self, coro, **kwargs)
+            return self.oversee(self.task_factory(self, coro, **kwargs))
         task = self.task_factory(self, coro, **kwargs)
         if name is not None and hasattr(task, "set_name"):
             task.set_name(name)
+        return self.oversee(task)
+
+    cdef object oversee(self, object task):
+        """Let the overseer know when a task fails that the loop does not step by itself."""
+        if self.overseer is not None:
+            task.add_done_callback(self.overseer.task_done, context=self.own_context)
         return task
 
     def set_task_factory(self, factory):

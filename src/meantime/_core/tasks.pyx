@@ -14,7 +14,6 @@ and asyncio's steps are cheaper. There, tasks are asyncio's alone.
 import asyncio
 import sys
 import types
-
 from meantime._core.receivers import check_receivers
 
 cimport cython
@@ -171,10 +170,11 @@ cdef class Driver(Handle):
 
     cdef int end_by_error(self, object task) except -1:
         """Let asyncio's step end the task by the exception that is set."""
+        cdef Loop loop = <Loop>self.loop
         self.arg2 = take_exception()
-        (<Loop>self.loop).leave_task()
+        loop.leave_task()
         bound_builtin(task_wakeup, task)(A_DONE_FUTURE)
-        return 0
+        return 0 if loop.overseer is None else loop.overseer.task_failed(task)
 
     # ---- what the coroutine awaits
 

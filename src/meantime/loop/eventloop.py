@@ -10,6 +10,7 @@ import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from meantime._core.loop import Loop
+from meantime._core.observe import ObservedScheduler
 from meantime._core.sockets import CoreLoop
 from meantime._core.taskset import quicken_all_tasks
 from meantime.loop.choice import open_poller, wanted_spin_s
@@ -56,6 +57,7 @@ class EventLoop(  # type: ignore[misc]  # the core and asyncio's class differ in
     CoreLoop,
     # Named, so that the core's methods are found before the abstract ones of asyncio's class.
     Loop,
+    ObservedScheduler,
     Face,
 ):
     """An event loop for asyncio's programs, on io_uring or epoll.

@@ -1,6 +1,8 @@
 """The seam: a poller says when a descriptor is ready; what to do then is its watcher's business."""
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from meantime._core.pulse cimport Pulse
+
 cpdef enum Trigger:
     ONCE = 0     # one event, then silence until the next watch
     LEVEL = 1    # an event in every turn in which the descriptor is ready
@@ -39,6 +41,7 @@ cdef class Poller:
     cdef int born                 # the count of forks in this process when it was made
     cdef bint serves              # a loop stands on it, and is the one to close it
     cdef readonly bint closed
+    cdef Pulse pulse              # of its loop; here, because both stamp what they run
     cdef bint operates            # it can have the kernel do something, and say when it is done
     cdef readonly int operations_in_flight
 

@@ -25,7 +25,7 @@ from meantime._core.garbage cimport (
     traverseproc,
     visitproc,
 )
-from meantime._core.kernel cimport F_GETFD, fcntl, pthread_atfork
+from meantime._core.kernel cimport F_GETFD, fcntl, monotonic_ns, pthread_atfork
 
 cdef int forks = 0
 
@@ -185,7 +185,12 @@ cdef class Poller:
             slot.armed = False
         # Held here, because the first thing that it does may be to unwatch itself.
         watcher = <Watcher>slot.watcher
-        return watcher.on_ready(events)
+        self.pulse.step += 1
+        watcher.on_ready(events)
+        if self.pulse.overdue and self.pulse.ended_ns == 0:
+            # The loop looks only when it has delivered everything.
+            self.pulse.ended_ns = monotonic_ns()
+        return 0
 
     cdef int room_for(self, int fd) except -1:
         cdef int64_t wanted = self.slot_count
