@@ -12,9 +12,14 @@ from typing import TYPE_CHECKING, Any
 from meantime import files as files
 from meantime.errors import BackendError as BackendError
 from meantime.errors import FallbackWarning as FallbackWarning
+from meantime.errors import GuardError as GuardError
+from meantime.errors import GuardWarning as GuardWarning
 from meantime.errors import WorkerDiedError as WorkerDiedError
 from meantime.files import Path as Path
 from meantime.files import open_file as open_file
+from meantime.guard import allow_blocking as allow_blocking
+from meantime.guard import begin_by_environment
+from meantime.guard import guard as guard
 from meantime.loop import EventLoop as EventLoop
 from meantime.loop import backend as backend
 from meantime.offload import CapacityLimiter as CapacityLimiter
@@ -84,6 +89,8 @@ __all__ = [
     "Event",
     "EventLoop",
     "FallbackWarning",
+    "GuardError",
+    "GuardWarning",
     "LifoQueue",
     "Lock",
     "Path",
@@ -101,12 +108,14 @@ __all__ = [
     "WorkerFunctionError",
     "WorkerTraceback",
     "__version__",
+    "allow_blocking",
     "as_completed",
     "backend",
     "connect_cluster",
     "default_limiter",
     "files",
     "gather",
+    "guard",
     "install",
     "new_event_loop",
     "offload",
@@ -147,3 +156,6 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *asyncio.__all__})
+
+
+begin_by_environment()

@@ -1,0 +1,12 @@
+import asyncio
+
+
+def fibonacci(n):  # wrong: blocked * -> to_process
+    return n if n < 2 else fibonacci(n - 1) + fibonacci(n - 2)
+
+
+async def main():
+    fibonacci(30)
+
+
+asyncio.run(main())
