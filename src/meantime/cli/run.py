@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from meantime.cli.program import Program, ProgramError, from_code, from_module, from_path
+from meantime.cli.reporting import STYLES, Reporting
 from meantime.errors import BackendError
 from meantime.loop import backend as backend_name
 from meantime.loop.names import NAMES
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 SUMMARY = "run a program on meantime's loop: a script, -m MODULE, or -c CODE"
 
+OPTIONS_WITH_VALUE = ("--backend", "--report", "--report-json")
 SOURCES: dict[str, Callable[[str], Program]] = {"-m": from_module, "-c": from_code}
 
 
@@ -34,6 +36,9 @@ def main(words: Sequence[str]) -> int:
         make_parser().error(
             "there is no program to run. Name a script, or use -m MODULE or -c CODE."
         )
+    reporting = Reporting(options.report, options.report_json)
+    if problem := reporting.check():
+        make_parser().error(problem)
     if options.backend is not None:
         # By the environment, so that processes which the program starts have it too.
         os.environ["MEANTIME_BACKEND"] = options.backend
@@ -41,6 +46,7 @@ def main(words: Sequence[str]) -> int:
         backend_name()
         # Finding a module imports its packages, and they may make loops already.
         install()
+        reporting.begin(" ".join(theirs[:2] if theirs[0] in SOURCES else theirs[:1]))
         program = load(theirs)
     except (BackendError, ValueError) as error:
         print(f"meantime: {error}", file=sys.stderr)
@@ -61,7 +67,7 @@ def split(words: Sequence[str]) -> tuple[list[str], list[str]]:
             return list(words[:position]), list(words[position + 1 :])
         if not word.startswith("-") or word[:2] in SOURCES:
             break
-        position += 2 if word == "--backend" else 1
+        position += 2 if word in OPTIONS_WITH_VALUE else 1
     return list(words[:position]), list(words[position:])
 
 
@@ -87,7 +93,7 @@ def make_parser() -> argparse.ArgumentParser:
     """Return the parser for what stands before the program."""
     parser = argparse.ArgumentParser(
         prog="meantime run",
-        usage="meantime run [--backend NAME] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]",
+        usage="meantime run [OPTION ...] (SCRIPT | -m MODULE | -c CODE) [ARGUMENT ...]",
         description="Run a program as python does, with asyncio making meantime's loops. "
         "Everything after the program belongs to the program.",
     )
@@ -95,5 +101,13 @@ def make_parser() -> argparse.ArgumentParser:
         "--backend",
         choices=NAMES,
         help="wait with this and nothing else (default: MEANTIME_BACKEND, or the best there is)",
+    )
+    parser.add_argument(
+        "--report",
+        choices=STYLES,
+        help="what to print at the end, on standard error (default: short on a terminal, else off)",
+    )
+    parser.add_argument(
+        "--report-json", metavar="FILE", help="write the whole report to a file, as JSON"
     )
     return parser
