@@ -2,6 +2,9 @@
 
 python kitchen.py
 meantime run kitchen.py
+
+At the end, `meantime run` tells how much was waited for at once. In slow_kitchen.py the same cooks
+make every mistake there is.
 """
 
 import asyncio

@@ -1,10 +1,13 @@
 """Each example is run as a beginner runs it, and on both pollers."""
 
+import json
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -194,3 +197,119 @@ def start_after(guest, line, port, name, backend):
     """Let the next guest in once the one before has heard a line."""
     assert guest.stdout.readline().strip() == line
     return start("chat.py", "join", "127.0.0.1", port, name, backend=backend)
+
+
+# What the report of the slow kitchen must name: the kind of mistake, the line that makes it as its
+# source begins, and a word of what to write instead.
+MISTAKES = [
+    ("blocked", "time.sleep(0.3)", "asyncio.sleep"),
+    ("blocked", "grains += number % 3", "to_process"),
+    ("crowded_turn", "", "limit"),
+    ("never_awaited", "lay_the_table()", "await"),
+    ("leaked_task", "asyncio.create_task(wash_up())", "TaskGroup"),
+    ("lost_exception", 'raise ValueError("the toast is burnt")', "await"),
+    ("swallowed_cancellation", "await asyncio.sleep(1.5)", "raise"),
+    ("starved_pool", "time.sleep(1.5)", "threads"),
+]
+
+
+@pytest.fixture(scope="module")
+def slow_kitchen(tmp_path_factory):
+    """The slow kitchen's report, as JSON and as text, and where its lines are."""
+    path = tmp_path_factory.mktemp("report") / "report.json"
+    completed = subprocess.run(
+        [
+            *(sys.executable, *MEANTIME_RUN, "--report", "full", "--report-json", str(path)),
+            str(EXAMPLES / "slow_kitchen.py"),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert completed.returncode == 0, completed.stderr
+    return json.loads(path.read_text()), completed.stderr
+
+
+@pytest.mark.parametrize(("kind", "source", "advice"), MISTAKES)
+def test_the_report_names_each_mistake_of_the_slow_kitchen(slow_kitchen, kind, source, advice):
+    report, text = slow_kitchen
+    found = [
+        each
+        for each in report["findings"]
+        if each["kind"] == kind and (each["place"] or {}).get("source", "").startswith(source)
+    ]
+    assert found, [(each["kind"], each["place"]) for each in report["findings"]]
+    assert any(advice in each["advice"] for each in found)
+    place = found[0]["place"]
+    if place is not None:
+        assert place["file"].endswith("slow_kitchen.py")
+        assert f"slow_kitchen.py:{place['line']}" in text
+
+
+def test_the_report_names_nothing_else_in_the_slow_kitchen(slow_kitchen):
+    report, _ = slow_kitchen
+    assert sorted(each["kind"] for each in report["findings"]) == sorted(
+        kind for kind, _, _ in MISTAKES
+    )
+
+
+def test_the_report_says_what_the_slow_kitchen_could_save(slow_kitchen):
+    report, _ = slow_kitchen
+    saved = {each["function"]: each["saved_s"] for each in report["suggestions"]}
+    assert saved == {
+        "make_a_meal": pytest.approx(0.6, abs=0.1),
+        "make_cakes": pytest.approx(0.4, abs=0.1),
+        "main": pytest.approx(0.6, abs=0.15),  # the cakes could be made beside the meal
+    }
+
+
+def test_the_report_names_who_waits_for_each_other_in_the_slow_kitchen(tmp_path):
+    """The deadlock is told of while it lasts, and again in the report after Ctrl-C."""
+    path = tmp_path / "report.json"
+    command = [*MEANTIME_RUN, "--report", "short", "--report-json", str(path)]
+    with subprocess.Popen(
+        [sys.executable, *command, str(EXAMPLES / "slow_kitchen.py"), "--deadlock"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=restore_interrupts,  # noqa: PLW1509 - it takes no lock
+    ) as process:
+        # Where it is not found, the program would wait without end, and so would this line.
+        give_up = threading.Timer(20, process.kill)
+        give_up.start()
+        first = process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        err = process.communicate(timeout=30)[1]
+        give_up.cancel()
+        give_up.join()
+    assert process.returncode == -signal.SIGINT
+    assert "nothing is left that could wake one of them" in first
+    assert "Stood still" in err
+    (finding,) = json.loads(path.read_text())["findings"]
+    assert finding["kind"] == "deadlock"
+    assert finding["place"]["source"] == "async with second:"
+
+
+def restore_interrupts():
+    """A shell that runs tests in its background has SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def test_a_right_program_has_nothing_to_report(tmp_path, backend):
+    path = tmp_path / "report.json"
+    run("kitchen.py", before=[*MEANTIME_RUN, "--report-json", str(path)], backend=backend)
+    report = json.loads(path.read_text())
+    assert report["findings"] == report["suggestions"] == []
+    assert report["waited_s"] == pytest.approx(6, abs=0.5)
+    assert report["ran_s"] == pytest.approx(3, abs=0.5)
+    assert report["at_once_max"] == 3
+
+
+def test_guard_names_the_line_that_makes_everybody_wait(backend):
+    printed, _ = run("guard.py", backend=backend)
+    source = (EXAMPLES / "guard.py").read_text().splitlines()
+    [line] = [number for number, text in enumerate(source, 1) if "time.sleep(0.2)" in text]
+    assert "5 customers waited" in printed
+    assert f"guard.py:{line}: time.sleep held the event loop" in printed
+    assert "await asyncio.sleep(seconds)" in printed
