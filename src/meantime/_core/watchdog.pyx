@@ -6,6 +6,7 @@ or turn that took too long has ended.
 """
 import asyncio
 import atexit
+import inspect
 import os
 import sys
 
@@ -36,6 +37,8 @@ cdef extern from "watchdog.h" nogil:
 cdef extern from "watchdog.h":
     void resume_dog() noexcept
     void stop_dog(int for_good) noexcept
+
+cdef int CO_OPTIMIZED = inspect.CO_OPTIMIZED
 
 cdef enum:
     FRAMES_MAX = 100
@@ -280,7 +283,8 @@ cpdef tuple look(unsigned long thread_id):
 
 cdef dict kinds_in(object frame):
     cdef dict kinds = {}
-    if frame.f_locals is frame.f_globals:
+    if not frame.f_code.co_flags & CO_OPTIMIZED:
+        # No copy, but the names of a module, a class or a cell themselves.
         return kinds
     found = frame.f_locals
     for name in tuple(found):

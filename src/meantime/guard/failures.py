@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meantime.guard.findings import Finding, Place
 from meantime.guard.judging import name_of
-from meantime.guard.places import is_own, made_at, place_of, source_at
+from meantime.guard.places import forget_names, is_own, made_at, place_of, source_at
 
 if TYPE_CHECKING:
     import asyncio
@@ -152,9 +152,7 @@ def variables_of(frame: Any) -> list[Any]:
     """Return the values of a frame's variables, and leave no copy of them in the frame."""
     found = frame.f_locals
     values = list(found.values())
-    if type(found) is dict and found is not frame.f_globals:
-        # Up to Python 3.12 the frame keeps this copy.
-        found.clear()
+    forget_names(frame, found)
     return values
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import linecache
 import os
 import sys
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     # From the innermost frame on: code, index of the last instruction, line.
     Frames = list[tuple[CodeType, int, int | None]]
+
+# The caller's variable, the argument here, what getrefcount counts itself, and the frame's own.
+REFERENCES_MAX = 4
 
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
 GUARD = str(Path(__file__).parent) + os.sep
@@ -177,3 +181,15 @@ def module_of(file: str) -> str | None:
         if getattr(module, "__dict__", {}).get("__file__") == file:
             return name
     return None
+
+
+def forget_names(frame: Any, names: Any) -> None:
+    """Leave no copy of a function's variables in its frame, after `names = frame.f_locals`.
+
+    Up to Python 3.12 the frame keeps that dictionary, and everything in it would stay alive. It is
+    left alone where somebody else has it as well, and where it is no copy: in a module, a class, a
+    cell of a notebook.
+    """
+    is_copy = type(names) is dict and frame.f_code.co_flags & inspect.CO_OPTIMIZED
+    if is_copy and sys.getrefcount(names) <= REFERENCES_MAX:
+        names.clear()

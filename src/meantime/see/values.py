@@ -23,6 +23,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
+from meantime.guard.places import forget_names
 from meantime.see.known import SHAREABLE
 
 # Those that nobody can change.
@@ -129,9 +130,7 @@ def look_at_values(frame: types.FrameType) -> Values:
         return Values({}, frame.f_globals)
     found = frame.f_locals
     local = {name: value_of(value) for name, value in found.items()}
-    if type(found) is dict:
-        # Up to Python 3.12 the frame keeps this dictionary, and all that is in it would stay alive.
-        found.clear()
+    forget_names(frame, found)
     return Values(local, frame.f_globals)
 
 
