@@ -9,10 +9,12 @@ import linecache
 import sys
 import time
 import weakref
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from meantime.guard.findings import Finding
 from meantime.guard.judging import name_of
+from meantime.guard.looking import cancelled_by_groups
 from meantime.guard.places import awaits_of, is_own, made_at, place_of, waits_at
 
 if TYPE_CHECKING:
@@ -120,7 +122,7 @@ class Swallowed:
         now_s = time.monotonic()
         since, self.since = self.since, {}
         for task in tasks:
-            if not task.cancelling():
+            if not task.cancelling() or task in cancelled_by_groups:
                 continue
             self.since[task] = since.get(task, now_s)
             if now_s - self.since[task] < GRACE_S or id(task) in self.told:
@@ -149,6 +151,41 @@ class Swallowed:
                     )
                 )
                 return
+
+
+class GroupCancellations:
+    """Hears of the tasks that asyncio's own task groups cancel, in order not to accuse them.
+
+    Up to Python 3.12 such a task may count as being cancelled for the rest of its life.
+    """
+
+    def __init__(self) -> None:
+        self.kind: Any = None
+        self.original: Any = None
+        self.ours: Any = None
+
+    def begin(self) -> None:
+        """Listen, where the count is not taken back and the groups are asyncio's own."""
+        self.kind = asyncio.TaskGroup
+        self.original = vars(self.kind).get("_abort")
+        if sys.version_info < (3, 13) and isinstance(self.original, FunctionType):
+            self.kind._abort = self.ours = heard(self.original)
+
+    def end(self) -> None:
+        """Listen no more, unless somebody has come in front of us."""
+        if self.ours is not None and vars(self.kind).get("_abort") is self.ours:
+            self.kind._abort = self.original
+        self.kind = self.original = self.ours = None
+
+
+def heard(original: Callable[[Any], None]) -> Callable[[Any], None]:
+    """Return a TaskGroup._abort that remembers the task around the group."""
+
+    def _abort(self: Any) -> None:
+        cancelled_by_groups.add(self._parent_task)
+        original(self)
+
+    return _abort
 
 
 def has_taken_it(task: Any) -> bool:

@@ -94,9 +94,14 @@ def inspect_function(found: Any) -> Any:
     return getattr(found, "__func__", found)
 
 
+# Up to Python 3.12 this name is that of a function which makes locks, not of their type.
+TYPES_OF_MAKERS = {"threading.Lock": "_thread.LockType"}
+
+
 def find(name: str) -> Any:
     """Return what a full name stands for, if its module has been imported, else None."""
-    parts = name.split(".")
+    maker, _, method = name.rpartition(".")
+    parts = [*TYPES_OF_MAKERS.get(maker, maker).split("."), method]
     for length in range(len(parts) - 1, 0, -1):
         module = sys.modules.get(".".join(parts[:length]))
         if module is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,8 +26,10 @@ try:
         call_before,
         look,
     )
+    from meantime.primitives.taskgroups import cancelled_by_groups
 except ImportError:
     ALLOWED = {}
+    cancelled_by_groups = weakref.WeakSet()
 
     class Observer:  # type: ignore[no-redef]
         """Never used, for the same reason."""
@@ -70,4 +73,4 @@ except ImportError:
         return frames, {}
 
 
-__all__ = ["ALLOWED", "Observer", "Watchdog", "call_before", "look", "watch_runs"]
+__all__ = ["ALLOWED", "Observer", "Watchdog", "call_before", "cancelled_by_groups", "look", "watch_runs"]

@@ -15,7 +15,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from meantime.guard.coroutines import NeverAwaited
-from meantime.guard.endings import tell_leaked
+from meantime.guard.endings import GroupCancellations, tell_leaked
 from meantime.guard.judging import Judge
 from meantime.guard.looking import ALLOWED, do_nothing, watch_runs
 from meantime.guard.loops import LoopWatch
@@ -42,6 +42,7 @@ class Watching:
         self.judge = Judge()
         self.lock = threading.RLock()
         self.never_awaited = NeverAwaited(self.tell)
+        self.group_cancellations = GroupCancellations()
         self.stop_watching_runs: Callable[[], None] = do_nothing
         self.patched: list[tuple[Any, Any]] = []
 
@@ -55,6 +56,7 @@ class Watching:
             self.guards.append(one)
             if len(self.guards) == 1:
                 self.never_awaited.begin()
+                self.group_cancellations.begin()
                 self.stop_watching_runs = watch_runs(self.run_began, self.run_ended)
                 self.patch_foreign_loops()
         running = asyncio._get_running_loop()
@@ -74,6 +76,7 @@ class Watching:
             if self.guards:
                 return
             self.never_awaited.end()
+            self.group_cancellations.end()
             self.stop_watching_runs()
             self.unpatch_foreign_loops()
             watches = list(self.loops.values())

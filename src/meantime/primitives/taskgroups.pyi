@@ -3,9 +3,12 @@ from collections.abc import AsyncIterable, Coroutine, Iterable
 from contextvars import Context
 from types import TracebackType
 from typing import Any, Self, TypeAlias, TypeVar
+from weakref import WeakSet
 
 _T = TypeVar("_T")
 _Coroutine: TypeAlias = Coroutine[Any, Any, Any]
+
+cancelled_by_groups: WeakSet[Task[Any]]
 
 class TaskGroup:
     def __init__(self, *, limit: int | None = None) -> None: ...

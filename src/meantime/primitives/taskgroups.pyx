@@ -2,6 +2,7 @@
 """Task groups: tasks that end together, before their `async with` block is left."""
 import asyncio
 import sys
+import weakref
 
 cimport cython
 
@@ -31,6 +32,10 @@ cdef bint RECANCELS = sys.version_info >= (3, 13)
 cdef bint PASSES_KEYWORDS_ON = sys.version_info >= (3, 14)
 cdef bint FORGETS_AT_EXIT = sys.version_info >= (3, 14)
 cdef bint CAN_BE_CANCELLED = sys.version_info >= (3, 15)
+
+# Up to Python 3.12 a task whose group fails while it waits in __aexit__ counts as being cancelled
+# from then on. These are the tasks that groups have cancelled, for those who go by that count.
+cancelled_by_groups = weakref.WeakSet()
 
 
 @cython.final
@@ -361,6 +366,8 @@ cdef class TaskGroup:
         """Cancel the tasks, and the block that they belong to."""
         self._abort()
         self.parent_cancel_requested = True
+        if not UNCANCELS_LAST:
+            cancelled_by_groups.add(self.parent_task)
         self.parent_task.cancel()
         return 0
 
