@@ -64,6 +64,24 @@ def test_a_guard_may_begin_in_a_coroutine(any_loop):
     assert [one.call for one in any_loop.run_until_complete(main())] == ["time.sleep"]
 
 
+def test_a_guard_knows_how_late_the_loop_was(any_loop):
+    with meantime.guard(action=lambda finding: None) as guard:
+        any_loop.run_until_complete(block())
+        any_loop.run_until_complete(asyncio.sleep(0.1))
+    lags = guard.lag_histogram()
+    assert [lag_s for lag_s, _ in lags] == sorted(lag_s for lag_s, _ in lags)
+    assert any(count for lag_s, count in lags if lag_s > 0.1)
+    # What comes after it is another guard's.
+    any_loop.run_until_complete(block())
+    assert guard.lag_histogram() == lags
+    with meantime.guard() as later:
+        assert not any(count for _, count in later.lag_histogram())
+
+
+def test_a_guard_that_never_began_knows_no_lag():
+    assert not any(count for _, count in meantime.guard().lag_histogram())
+
+
 def test_the_same_is_told_once_and_counted(loop):
     told = []
     with meantime.guard(action=told.append) as guard:

@@ -123,6 +123,17 @@ def test_the_full_report_says_why_and_lists_the_longest_steps():
     assert longest.split() == ["0.80", "s", "program.py:8", "time.sleep(0.5)"]
 
 
+def test_the_full_report_says_how_late_the_loop_was():
+    text = full_text(report(lags=[(0.0, 90), (0.000002, 9), (0.262144, 1)]))
+    assert "lag          < 2 us" in text
+    assert "< 0.26 s at worst" in text
+
+
+def test_where_nobody_looked_no_lag_is_told():
+    for lags in (None, [], [(0.0, 0), (0.000002, 0)]):
+        assert "  lag " not in full_text(report(lags=lags))
+
+
 def test_the_short_report_stays_short():
     text = short_text(report(findings=[Found(finding(line), 1) for line in range(1, 100)]))
     assert "and at 94 more places" in text

@@ -117,7 +117,9 @@ class Reporting:
             self.recorder.stop()
             if not self.is_wanted:
                 return
-            report = make_report(self.recorder, self.program, backend_name(), self.found())
+            lags = self.guard.lag_histogram() if self.is_guarded else None
+            found = self.found()
+            report = make_report(self.recorder, self.program, backend_name(), found, lags)
             if self.json_path is not None:
                 text = json.dumps(report.as_dict(), indent=2, default=str)
                 Path(self.json_path).write_text(text + "\n")

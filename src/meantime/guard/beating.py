@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from meantime.guard.lags import Lags
 from meantime.guard.looking import ALLOWED, look
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class Heartbeat:
         self.loop = loop
         self.threshold_s = threshold_s
         self.on_step, self.on_turn, self.on_stuck = on_step, on_turn, on_stuck
-        self.lags: list[float] = []
+        self.lags = Lags()
         self.seen: list[Seen] = []
         self.timer: asyncio.TimerHandle | None = None
         self.ended = threading.Event()
@@ -95,11 +96,13 @@ class Heartbeat:
 
     def beat_again(self) -> None:
         """Set the timer."""
+        self.due_s = time.monotonic() + self.threshold_s / 4
         self.timer = self.loop.call_later(self.threshold_s / 4, self.beat, context=self.context)
 
     def beat(self) -> None:
         """The loop turns."""
         now_s = time.monotonic()
+        self.lags.add(now_s - self.due_s)
         self.judge(now_s)
         self.beaten_s = now_s
         self.beat_again()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from meantime.errors import GuardError, GuardWarning
 from meantime.guard import watching
+from meantime.guard.lags import Lags
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -68,6 +69,8 @@ class guard:  # noqa: N801  used as a function: `with meantime.guard():`
         self.action = action
         self._found: dict[tuple[object, ...], Finding] = {}
         self._counts: dict[tuple[object, ...], int] = {}
+        self._lags_before: Lags | None = None
+        self._lags_after: Lags | None = None
 
     @property
     def findings(self) -> list[Finding]:
@@ -77,6 +80,31 @@ class guard:  # noqa: N801  used as a function: `with meantime.guard():`
     def count_of(self, finding: Finding) -> int:
         """Return how often the same was found on the same line."""
         return self._counts.get(key_of(finding), 0)
+
+    def lag_histogram(self) -> list[tuple[float, int]]:
+        """Return how late the loops were while this guard was on, or has been on so far.
+
+        Each loop is looked at a few times per threshold while it runs, and the lag is how long the
+        look had to wait until the loop could do something else. asyncio's own loops and uvloop are
+        asked by a timer, whose own lateness is counted.
+
+        Returns:
+            Pairs of seconds and a count, by powers of two: so many lags were below these seconds
+            and not below those of the pair before. The first pair, of 0.0, is of looks that found a
+            loop asleep; the last one is of all that were above the one before it.
+        """
+        if self._lags_before is None:
+            return Lags().histogram()
+        after = watching.lags() if self._lags_after is None else self._lags_after
+        return after.since(self._lags_before).histogram()
+
+    def began(self, lags: Lags) -> None:
+        """Remember what had been counted before it was switched on."""
+        self._lags_before, self._lags_after = lags, None
+
+    def ended(self, lags: Lags) -> None:
+        """Remember what had been counted when it was switched off."""
+        self._lags_after = lags
 
     # ---- beginning and end
 

@@ -40,6 +40,10 @@ except ImportError:
         def __init__(self, threshold_s: float = 0.05) -> None:
             self.threshold_s = threshold_s
 
+        def lag_histogram(self) -> list[tuple[float, int]]:
+            """Return nothing."""
+            return []
+
         def judge_now(self) -> None:
             """Judge nothing."""
 
@@ -73,4 +77,12 @@ except ImportError:
         return frames, {}
 
 
-__all__ = ["ALLOWED", "Observer", "Watchdog", "call_before", "cancelled_by_groups", "look", "watch_runs"]
+__all__ = [
+    "ALLOWED",
+    "Observer",
+    "Watchdog",
+    "call_before",
+    "cancelled_by_groups",
+    "look",
+    "watch_runs",
+]

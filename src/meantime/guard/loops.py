@@ -15,6 +15,7 @@ from meantime.guard.coroutines import Origins
 from meantime.guard.deadlocks import Deadlock
 from meantime.guard.endings import LeftBehind, Swallowed
 from meantime.guard.failures import LostExceptions
+from meantime.guard.lags import Lags
 from meantime.guard.looking import Observer, Watchdog
 from meantime.guard.pools import StarvedPool
 
@@ -61,6 +62,7 @@ class LoopWatch:
         self.timer: asyncio.TimerHandle | None = None
         self.sleeper: Sleeper | None = None
         self.turn_before = 0
+        self.earlier_lags = Lags()
         self.heartbeat: Heartbeat | None = None
         self.is_running = False
         self.is_ours = hasattr(loop, "_set_overseer")
@@ -97,6 +99,7 @@ class LoopWatch:
         if self.sleeper is not None:
             self.sleeper.leave(loop)
         if self.heartbeat is not None:
+            self.earlier_lags = self.lags()
             self.heartbeat.end()
             self.heartbeat = None
             if getattr(loop.__dict__.get("create_task"), "is_guards", False):
@@ -120,6 +123,14 @@ class LoopWatch:
             loop._set_overseer(None)  # type: ignore[attr-defined]
         if getattr(loop.__dict__.get("call_exception_handler"), "is_guards", False):
             del loop.__dict__["call_exception_handler"]
+
+    def lags(self) -> Lags:
+        """Return how late the loop was in all its runs so far."""
+        if self.watchdog is not None:
+            return Lags([count for _, count in self.watchdog.lag_histogram()])
+        if self.heartbeat is not None:
+            return self.earlier_lags.with_more(self.heartbeat.lags)
+        return self.earlier_lags
 
     # ---- steps
 

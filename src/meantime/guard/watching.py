@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from meantime.guard.coroutines import NeverAwaited
 from meantime.guard.endings import GroupCancellations, tell_leaked
 from meantime.guard.judging import Judge
+from meantime.guard.lags import Lags
 from meantime.guard.looking import ALLOWED, do_nothing, watch_runs
 from meantime.guard.loops import LoopWatch
 from meantime.guard.places import waits_at
@@ -45,6 +46,8 @@ class Watching:
         self.group_cancellations = GroupCancellations()
         self.stop_watching_runs: Callable[[], None] = do_nothing
         self.patched: list[tuple[Any, Any]] = []
+        self.lags_told = Lags()
+        self.lags_before: weakref.WeakKeyDictionary[LoopWatch, Lags] = weakref.WeakKeyDictionary()
 
     # ---- guards
 
@@ -54,6 +57,7 @@ class Watching:
             if one in self.guards:
                 raise RuntimeError("this guard is on already. Make another one for another scope.")
             self.guards.append(one)
+            one.began(self.lags())
             if len(self.guards) == 1:
                 self.never_awaited.begin()
                 self.group_cancellations.begin()
@@ -72,6 +76,7 @@ class Watching:
         for watch in list(self.loops.values()):
             watch.look_finally()
         with self.lock:
+            one.ended(self.lags())
             self.guards.remove(one)
             if self.guards:
                 return
@@ -118,6 +123,7 @@ class Watching:
         found = self.loops.get(loop)
         if found is None or found.threshold_s > self.threshold_s:
             if found is not None:
+                self.count_lags(found)
                 found.leave()
             found = LoopWatch(loop, self.threshold_s, self.judge, self.tell, self.stop_deadlocked)
             self.loops[loop] = found
@@ -132,7 +138,22 @@ class Watching:
         """A loop has stopped, on this thread."""
         found = self.loops.get(loop)
         if found is not None:
+            self.count_lags(found)
             found.end()
+
+    def lags(self) -> Lags:
+        """Return how late all loops were so far."""
+        for watch in list(self.loops.values()):
+            self.count_lags(watch)
+        return self.lags_told
+
+    def count_lags(self, watch: LoopWatch) -> None:
+        """Add what a loop has counted since the last time: it may be gone before the next."""
+        lags = watch.lags()
+        with self.lock:
+            more = lags.since(self.lags_before.get(watch, Lags()))
+            self.lags_before[watch] = lags
+            self.lags_told = self.lags_told.with_more(more)
 
     def patch_foreign_loops(self) -> None:
         """Learn of the runs of asyncio's own loops, and of uvloop's if it has been imported."""
@@ -176,6 +197,7 @@ def watched_run(original: Any, watching: Watching) -> Any:
 THE_PROCESS = Watching()
 begin = THE_PROCESS.begin
 end = THE_PROCESS.end
+lags = THE_PROCESS.lags
 
 
 def begin_for_process(one: guard) -> None:
@@ -184,4 +206,4 @@ def begin_for_process(one: guard) -> None:
     atexit.register(end, one)
 
 
-__all__ = ["ALLOWED", "THE_PROCESS", "begin", "begin_for_process", "end"]
+__all__ = ["ALLOWED", "THE_PROCESS", "begin", "begin_for_process", "end", "lags"]

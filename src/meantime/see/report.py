@@ -58,6 +58,7 @@ class Report:
         places: where it waited longest, the longest first.
         findings: what guard has found; None where there was no guard.
         suggestions: awaits that ran one after the other but perhaps need not have.
+        lags: how late the loop was, as guard.lag_histogram has it; None where there was no guard.
     """
 
     program: str
@@ -70,6 +71,7 @@ class Report:
     places: Sequence[WaitPlace] = ()
     findings: Sequence[Found] | None = ()
     suggestions: Sequence[Suggestion] = field(default=())
+    lags: Sequence[tuple[float, int]] | None = None
 
     @property
     def at_once_average(self) -> float:
@@ -100,12 +102,17 @@ class Report:
                 dataclasses.asdict(found.finding) | {"count": found.count}
                 for found in self.findings
             ],
+            "lags": self.lags,
             "suggestions": [dataclasses.asdict(each) for each in self.suggestions],
         }
 
 
 def make_report(
-    recorder: Recorder, program: str, backend: str, findings: Iterable[Found] | None
+    recorder: Recorder,
+    program: str,
+    backend: str,
+    findings: Iterable[Found] | None,
+    lags: Sequence[tuple[float, int]] | None = None,
 ) -> Report:
     """Return the report of what was recorded."""
     figures = recorder.figures
@@ -124,6 +131,7 @@ def make_report(
         places=longest_places(recorder, factor),
         findings=None if findings is None else tuple(findings),
         suggestions=tuple(suggestions(recorder.calls)),
+        lags=lags,
     )
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from meantime.guard.lags import below
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -91,6 +93,7 @@ def full_text(report: Report, paint: Paint = plain) -> str:
         ("waited", seconds(report.waited_s), "for everything together"),
         ("at once", f"{report.at_once_average:.1f}", f"on average; {report.at_once_max} at most"),
     ]
+    rows += lag_rows(report)
     for name, value, note in rows:
         end = f"{value:<10} {paint(note, 'dim')}" if note else value
         lines.append(f"  {name:<12} {end}")
@@ -108,6 +111,19 @@ def full_text(report: Report, paint: Paint = plain) -> str:
         for entry in entries:
             lines += entry_lines(entry, paint, is_full=True)
     return "\n".join(lines) + "\n"
+
+
+def lag_rows(report: Report) -> list[tuple[str, str, str]]:
+    """Return how late the loop was, where that is known."""
+    if not report.lags or not any(count for _, count in report.lags):
+        return []
+    most, worst = (f"< {lag(below(report.lags, part))}" for part in (0.99, 1.0))
+    return [("lag", most, f"99 of 100 times that it was looked at; {worst} at worst")]
+
+
+def lag(lag_s: float) -> str:
+    """Return a lag as people write it. What is below a microsecond is that of a loop asleep."""
+    return seconds(lag_s) if lag_s >= 0.001 else f"{max(1, round(lag_s * 1e6))} us"
 
 
 def title(text: str, paint: Paint) -> str:
