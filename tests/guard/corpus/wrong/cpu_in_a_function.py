@@ -6,7 +6,7 @@ def fibonacci(n):  # wrong: blocked * -> to_process
 
 
 async def main():
-    fibonacci(30)
+    fibonacci(33)
 
 
 asyncio.run(main())
