@@ -1,11 +1,12 @@
-"""Reads that the kernel has not done yet, on io_uring.
+"""Reads and writes that the kernel has not done yet, on io_uring.
 
 No disk here is slow enough to be met at it. So the file's descriptor is made that of a pipe: a read
-of it is under way until somebody writes.
+of it is under way until somebody writes, and a write while the pipe is full.
 """
 
 import array
 import asyncio
+import errno
 import fcntl
 import gc
 import os
@@ -276,6 +277,191 @@ def test_a_forked_child_closes_the_loop_and_leaves_the_read_to_its_parent(loop, 
     assert os.waitpid(child, 0)[1] == 0
     assert under_way(loop) == 1
     loop.run_until_complete(finish())
+
+
+# --- Writes ---------------------------------------------------------------------------------------
+
+
+class FullFile:
+    """An open file that takes nothing until there is room: its descriptor is made a full pipe's."""
+
+    def __init__(self, path):
+        self.path = path
+
+    async def open(self):
+        self.file = await meantime.open_file(self.path, "wb")
+        self.reader, writer = os.pipe()
+        self.size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        os.write(writer, bytes(self.size))
+        os.dup2(writer, self.file.fileno(), inheritable=False)
+        os.close(writer)
+        return self.file
+
+    def take(self):
+        """Make room, and return what was written."""
+        return os.read(self.reader, self.size)
+
+    def end(self):
+        os.close(self.reader)
+
+
+@pytest.fixture
+def full(tmp_path):
+    full = FullFile(tmp_path / "full")
+    yield full
+    full.end()
+
+
+async def start_write(file, data=b"0123456789"):
+    """Have the kernel begin a write. Returns the task that waits for it."""
+    task = asyncio.ensure_future(file.write_at(data, 0))
+    while not under_way(asyncio.get_running_loop()):
+        await asyncio.sleep(0)
+    await some_turns()
+    assert not task.done()
+    return task
+
+
+@pytest.mark.parametrize("kind", [bytes, bytearray, lambda data: memoryview(bytearray(data))])
+def test_a_write_waits_for_the_disk_and_keeps_what_it_was_given(loop, full, kind):
+    async def main():
+        file = await full.open()
+        data = kind(b"0123456789")
+        task = await start_write(file, data)
+        if not isinstance(data, bytes):
+            data[:] = b"changed..."
+        del data
+        gc.collect()
+        assert not any(full.take())
+        assert await task == 10
+        assert full.take() == b"0123456789"
+        await file.close()
+
+    loop.run_until_complete(main())
+    assert under_way(loop) == 0
+
+
+def test_what_is_taken_in_parts_is_written_to_the_end(loop, full):
+    data = os.urandom(20_000)
+
+    async def main():
+        file = await full.open()
+        task = await start_write(file, data)
+        taken = full.take()[full.size :]
+        while len(taken) < len(data):
+            await asyncio.sleep(0)
+            if array.array("i", fcntl.ioctl(full.reader, termios.FIONREAD, b"\0" * 4))[0]:
+                taken += full.take()
+        assert await task == len(data)
+        assert taken == data
+        await file.close()
+
+    loop.run_until_complete(main())
+
+
+def test_a_cancelled_write_is_made_all_the_same_before_the_file_is_closed(loop, full):
+    async def main():
+        file = await full.open()
+        task = await start_write(file)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        closing = asyncio.ensure_future(file.close())
+        await some_turns()
+        assert not closing.done()
+        full.take()
+        await closing
+        assert full.take() == b"0123456789"
+
+    loop.run_until_complete(main())
+
+
+def test_a_loop_that_is_closed_lets_a_write_be_made(loop, full):
+    async def main():
+        file = await full.open()
+        return file, await start_write(file)
+
+    file, task = loop.run_until_complete(main())
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+    reader = threading.Timer(0.1, full.take)
+    reader.start()
+    end(loop)
+    reader.join()
+    assert full.take() == b"0123456789"
+    asyncio.run(file.close())
+
+
+def test_a_loop_that_goes_on_in_another_thread_takes_a_write_with_it(loop, full):
+    async def begin():
+        file = await full.open()
+        return file, await start_write(file)
+
+    async def finish():
+        full.take()
+        assert await task == 10
+        await file.close()
+        return full.take()
+
+    file, task = loop.run_until_complete(begin())
+    got = []
+    thread = threading.Thread(target=lambda: got.append(loop.run_until_complete(finish())))
+    thread.start()
+    thread.join()
+    # Whether the ring that was left has written it as well depends on how far it was.
+    assert got[0].startswith(b"0123456789")
+
+
+def test_no_thread_is_made_for_small_writes(loop, tmp_path):
+    data = os.urandom(50_000)
+
+    async def main():
+        async with meantime.open_file(tmp_path / "some", "wb") as file:
+            before = threading.active_count()
+            parts = range(0, len(data), 5000)
+            await asyncio.gather(*[file.write_at(data[at : at + 5000], at) for at in parts])
+            assert threading.active_count() == before
+
+    loop.run_until_complete(main())
+    assert (tmp_path / "some").read_bytes() == data
+
+
+def test_what_is_appended_is_there_once(loop, tmp_path):
+    async def main():
+        async with meantime.open_file(tmp_path / "some", "ab") as file:
+            for part in (b"one ", b"two ", b"three"):
+                assert await file.write_at(part, 0) == len(part)
+
+    loop.run_until_complete(main())
+    assert (tmp_path / "some").read_bytes() == b"one two three"
+
+
+def test_a_write_without_room_is_python_s_error_with_advice(loop, tmp_path):
+    async def main():
+        file = await meantime.open_file(tmp_path / "some", "wb")
+        nowhere = os.open("/dev/full", os.O_WRONLY)
+        os.dup2(nowhere, file.fileno(), inheritable=False)
+        os.close(nowhere)
+        with pytest.raises(OSError, match="No space left") as caught:
+            await file.write_at(b"data", 0)
+        assert caught.value.errno == errno.ENOSPC
+        assert caught.value.__notes__
+        await file.close()
+
+    loop.run_until_complete(main())
+
+
+def test_a_file_for_reading_refuses_a_write(loop, slow):
+    async def main():
+        async with meantime.open_file(slow.path, "rb") as file:
+            with pytest.raises(OSError, match="Bad file descriptor"):
+                await file.write_at(b"data", 0)
+            with pytest.raises(TypeError):
+                await file.write_at("text", 0)
+            with pytest.raises(OSError, match="Invalid argument"):
+                await file.write_at(b"data", -1)
+
+    loop.run_until_complete(main())
 
 
 PLACES = [(1, 0), (5000, 4090), (200_000, 150_000), (10, 300_000), (9, 1 << 40)]

@@ -1,7 +1,8 @@
 """Regular files on io_uring: the kernel reads and syncs, and no thread waits for the disk.
 
-What is in the page cache is better read without the ring, in one system call. And writes are better
-made in a thread: file systems such as ext4 have the ring's writes done one after the other.
+What is in the page cache is better read without the ring, in one system call. Writes are made by
+the kernel's own workers, where the file system cannot take them at once; one file's are made one
+after the other there, as its lock has it anyway. Long ones are as well made in a thread.
 
 A request that nobody waits for any more goes on to its end, as one in a thread does.
 """
@@ -9,19 +10,29 @@ import os
 from asyncio.events import _get_running_loop
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.ref cimport Py_INCREF
-from libc.errno cimport EAGAIN, EINTR
+from libc.errno cimport EAGAIN, EINTR, EIO
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
-from meantime._core.kernel cimport RING_FSYNC_DATASYNC, RING_OP_FSYNC, RING_OP_READ
+from meantime._core.kernel cimport (
+    F_GETFL,
+    O_APPEND,
+    RING_FSYNC_DATASYNC,
+    RING_OP_FSYNC,
+    RING_OP_READ,
+    RING_OP_WRITE,
+    fcntl,
+)
 from meantime._core.loop cimport Loop
 from meantime._core.poller.contract cimport Operation
 
 cdef enum:
     # A read of what turns out to be in memory is made by the loop's thread as it submits it.
     READ_BYTES_MAX = 1 << 20
+    # Above this a thread's hop does not count, and a copy would.
+    WRITE_BYTES_MAX = 1 << 18
 
 cdef int64_t OFFSET_MAX = <int64_t>1 << 62
 
@@ -48,7 +59,7 @@ cdef class FileOperation(Operation):
             return 0
         try:
             if result == -EINTR or result == -EAGAIN or (result >= 0 and self.takes(result)):
-                if not self.future.done() and not self.loop.closed:
+                if (self.must_end or not self.future.done()) and not self.loop.closed:
                     self.loop._poller.start(self)
                     return 0
             if result < 0:
@@ -115,6 +126,36 @@ cdef class Read(FileOperation):
         return self.aim()
 
 
+@cython.final
+cdef class Write(FileOperation):
+    """A write of all of some bytes at a position."""
+    cdef bytes data
+    cdef Py_ssize_t size
+    cdef Py_ssize_t done
+
+    cdef int aim(self) noexcept:
+        self.opcode = RING_OP_WRITE
+        self.address = PyBytes_AS_STRING(self.data) + self.done
+        self.length = self.size - self.done
+        return 0
+
+    cdef bint takes(self, int result) except -1:
+        self.done += result
+        self.offset += result
+        self.aim()
+        return result > 0 and self.done < self.size
+
+    cdef object value(self):
+        if self.done < self.size:
+            raise OSError(EIO, os.strerror(EIO))
+        return self.size
+
+    cdef int renew(self) except -1:
+        # The same bytes at the same place: it does no harm if the old ring has written them, too.
+        Py_INCREF(self.data)
+        return self.aim()
+
+
 cdef Loop loop_that_operates():
     """Return the running loop if its poller can do this, or None."""
     loop = _get_running_loop()
@@ -134,6 +175,37 @@ cdef object read_at(int fd, object size, object offset, object settle):
     made.data = PyBytes_FromStringAndSize(NULL, size)
     made.size = size
     made.offset = offset
+    made.aim()
+    return made.begin(loop, fd, settle)
+
+
+cdef bytes copied(object data):
+    """Return what is to be written as bytes, or None where Python is to judge it."""
+    if type(data) is bytes:
+        return data if 0 < PyBytes_GET_SIZE(data) <= WRITE_BYTES_MAX else None
+    if type(data) is bytearray:
+        return bytes(data) if 0 < len(data) <= WRITE_BYTES_MAX else None
+    if type(data) is memoryview and 0 < data.nbytes <= WRITE_BYTES_MAX and data.c_contiguous:
+        return bytes(data)
+    return None
+
+
+cdef object write_at(int fd, object data, object offset, object settle):
+    cdef Loop loop = loop_that_operates()
+    cdef Write made
+    if loop is None or type(offset) is not int or not 0 <= offset <= OFFSET_MAX:
+        return None
+    if fcntl(fd, F_GETFL) & O_APPEND:
+        # A ring that is replaced gives what is under way to the next one: it might be twice there.
+        return None
+    taken = copied(data)
+    if taken is None:
+        return None
+    made = Write.__new__(Write)
+    made.data = taken
+    made.size = PyBytes_GET_SIZE(taken)
+    made.offset = offset
+    made.must_end = True
     made.aim()
     return made.begin(loop, fd, settle)
 

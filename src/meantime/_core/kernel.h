@@ -45,6 +45,7 @@ enum {
     RING_OP_POLL_ADD = 6,
     RING_OP_ASYNC_CANCEL = 14,
     RING_OP_READ = 22,
+    RING_OP_WRITE = 23,
 };
 
 enum {

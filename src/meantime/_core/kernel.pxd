@@ -2,7 +2,7 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 cdef extern from "kernel.h" nogil:
-    unsigned RING_OP_FSYNC, RING_OP_POLL_ADD, RING_OP_ASYNC_CANCEL, RING_OP_READ
+    unsigned RING_OP_FSYNC, RING_OP_POLL_ADD, RING_OP_ASYNC_CANCEL, RING_OP_READ, RING_OP_WRITE
     unsigned RING_FSYNC_DATASYNC
     int ECANCELED
     unsigned RING_SETUP_CQSIZE, RING_SETUP_CLAMP, RING_SETUP_R_DISABLED, RING_SETUP_SUBMIT_ALL
@@ -86,7 +86,7 @@ cdef extern from "kernel.h" nogil:
     void *mmap(void *address, size_t length, int protection, int flags, int fd, uint64_t offset)
     int munmap(void *address, size_t length)
     int close(int fd)
-    int F_GETFD
+    int F_GETFD, F_GETFL, O_APPEND
     int fcntl(int fd, int command)
 
     ctypedef struct stat_t "struct stat":

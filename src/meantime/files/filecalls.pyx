@@ -7,7 +7,9 @@ from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int64_t
 
 from meantime._core.coroutine cimport Coroutine
-from meantime._core.files cimport read_at as read_at_on_ring, sync as sync_on_ring
+from meantime._core.files cimport read_at as read_at_on_ring
+from meantime._core.files cimport sync as sync_on_ring
+from meantime._core.files cimport write_at as write_at_on_ring
 from meantime.files.advice import advise
 from meantime.files.cached cimport (
     INLINE_BYTES_MAX,
@@ -270,7 +272,12 @@ cdef class Positional(Coroutine):
         cdef OpenFile file = self.file
         cdef CachedFile cache = file.cache
         try:
-            if cache is not None and cache.reads_cache and not self.writes:
+            if cache is not None and self.writes:
+                waiter = write_at_on_ring(cache.fd, self.what, self.offset, file.end_positional)
+                if waiter is not None:
+                    self.is_on_ring = True
+                    return waiter
+            elif cache is not None and cache.reads_cache:
                 result = read_at_now(cache.fd, self.what, self.offset)
                 if result is not None:
                     file.positional_ended()

@@ -21,6 +21,7 @@ cdef class Operation:
     cdef uint32_t length
     cdef uint64_t offset
     cdef uint32_t flags
+    cdef bint must_end            # it is not cut off when the poller is closed
     cdef int on_done(self, int result) except -1
     cdef int renew(self) except -1
 

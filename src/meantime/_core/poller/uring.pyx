@@ -398,12 +398,18 @@ cdef class UringPoller(Poller):
         return operation.on_done(result)
 
     cdef int end_operations(self) except -1:
-        """Cancel what is in flight, and wait for the kernel's last word, though not for ever."""
+        """Cancel what is in flight and may be cut off, and wait for the kernel's last word.
+
+        It is not waited for for ever.
+        """
         cdef int number
         cdef int64_t until_ns = monotonic_ns() + LAST_WORD_NS_MAX
         if not self.forked() and self.owner == thread_number():
             for number in range(self.operation_room):
-                if self.operations[number] != NULL:
+                if (
+                    self.operations[number] != NULL
+                    and not (<Operation>self.operations[number]).must_end
+                ):
                     self.remove(OPERATION | <uint64_t>number)
             while self.operations_in_flight and monotonic_ns() < until_ns:
                 self.check(self.ring.enter(1, LAST_WORD_STEP_NS))
