@@ -175,6 +175,89 @@ def test_a_failed_task_is_told_of_when_it_fails(loop, watchdog):
     assert [str(task.exception()) for task in watchdog.failed] == ["task", "task"]
 
 
+# --- Reminders ------------------------------------------------------------------------------------
+
+
+class Reminded(Watchdog):
+    def __init__(self):
+        super().__init__(0.02)
+        self.reminded_s = []
+
+    def reminder(self):
+        self.reminded_s.append(time.monotonic())
+        asyncio.get_running_loop().stop()
+
+
+@pytest.fixture
+def reminded(loop):
+    reminded = Reminded()
+    loop._set_overseer(reminded)
+    yield reminded
+    loop._set_overseer(None)
+
+
+async def be_busy():
+    while True:
+        await asyncio.sleep(0)
+
+
+async def sleep_briefly():
+    while True:
+        await asyncio.sleep(0.001)
+
+
+async def sleep_long():
+    await asyncio.sleep(60)
+
+
+@pytest.mark.parametrize("work", [be_busy, sleep_briefly, sleep_long])
+def test_a_loop_is_reminded_whatever_it_does(loop, reminded, work):
+    task = loop.create_task(work())
+    started_s = time.monotonic()
+    loop.call_soon(reminded.remind_in, 0.1)
+    loop.run_forever()
+    [reminded_s] = reminded.reminded_s
+    assert 0.1 <= reminded_s - started_s < 20
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+
+
+def test_what_is_wished_before_the_loop_runs_begins_with_it(loop, reminded):
+    reminded.remind_in(0.05)
+    time.sleep(0.1)
+    started_s = time.monotonic()
+    loop.run_forever()
+    assert reminded.reminded_s[0] - started_s >= 0.05
+
+
+def test_only_the_last_wish_counts_and_none_outlives_the_run(loop, reminded):
+    def wish():
+        reminded.remind_in(0.01)
+        reminded.remind_in(60)
+        loop.call_later(0.2, loop.stop)
+
+    loop.call_soon(wish)
+    loop.run_forever()
+    loop.call_soon(reminded.remind_in, 0.01)
+    loop.run_until_complete(asyncio.sleep(0))
+    loop.run_until_complete(asyncio.sleep(0.2))
+    assert reminded.reminded_s == []
+
+
+def test_no_task_is_the_current_one_while_it_is_reminded(loop, reminded):
+    seen = []
+    reminded.reminder = lambda: (seen.append(asyncio.current_task()), loop.stop())
+    reminded.remind_in(0.01)
+    task = loop.create_task(be_busy())
+    loop.run_forever()
+    assert seen == [None]
+    task.cancel()
+    loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+
+
+# --- Lag ------------------------------------------------------------------------------------------
+
+
 def test_lag_is_counted(loop, watchdog):
     async def main():
         end = loop.time() + 0.3

@@ -203,6 +203,7 @@ cdef class Loop(ObservedScheduler):
         # The last step of the turn has ended.
         self._poller.pulse.step += 1
         if self._poller.pulse.asked:
+            self.leave_task()
             self.answer_overseer()
         # What is gathered by now was written while the last turn's writes were sent.
         if self.ready.count or self.due.count or self.gathered or self.stopping:
@@ -254,8 +255,12 @@ cdef class Loop(ObservedScheduler):
             # A barrier: either the overseer sees that the loop is awake, or the loop sees that the
             # overseer is parked.
             exchange_int(&self._poller.pulse.sleeping, 0)
-            # Whoever asked while it slept would hear of a lag that is none.
+            # Whoever asked while it slept would hear of a lag that is none. But what it is to be
+            # reminded of stays.
             self._poller.pulse.asked = 0
+            if self._poller.pulse.reminded:
+                self._poller.pulse.asked_ns = 0
+                self._poller.pulse.asked = 1
             if self._poller.pulse.parked and self.overseer is not None:
                 self.overseer.woken()
 

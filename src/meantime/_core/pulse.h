@@ -10,6 +10,7 @@ struct pulse {
     int64_t asked_ns;  /* when the watchdog asked whether the loop still turns */
     int64_t ended_ns;  /* when a delivery that was found overdue ended, or 0 */
     int asked;         /* the loop answers it in its next turn */
+    int reminded;      /* the time has come of which somebody wanted to be reminded; likewise */
     int sleeping;      /* the loop sleeps in the kernel, or is about to, or has just woken up */
     int parked;        /* the watchdog sleeps until this loop wakes up, and must be told */
     int overdue;       /* the step that runs now takes too long; set with the GIL only */

@@ -8,6 +8,7 @@ cdef extern from "pulse.h" nogil:
         int64_t asked_ns
         int64_t ended_ns
         int asked
+        int reminded
         int sleeping
         int parked
         int overdue

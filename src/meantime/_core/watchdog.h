@@ -52,7 +52,7 @@ struct watched {
 
     /* What the thread remembers of it. */
     uint64_t turn_seen, step_seen, first_step;
-    int64_t turn_since_ns, step_since_ns, look_at_ns;
+    int64_t turn_since_ns, step_since_ns, look_at_ns, remind_at_ns;
     struct usage before;        /* at the last look */
     /* What it had waited for a processor when the turn, or the step, was first looked at. */
     int64_t turn_delay_ns, step_delay_ns;
@@ -75,6 +75,7 @@ static struct dog {
     struct watched *first;
     /* Called with the GIL. What goes wrong in it is its own business. */
     void (*on_sighting)(void *owner, const struct sighting *seen);
+    void (*on_reminder)(void *owner);
 } dog;
 
 /* ---- what the kernel knows of a thread */
@@ -180,6 +181,22 @@ static void take_sighting(struct watched *one, int64_t step_ns, int64_t turn_ns)
         free(one);
 }
 
+/* Wake a loop that sleeps for long, with the GIL: it is reminded when it is awake. */
+static void wake_to_remind(struct watched *one)
+{
+    PyGILState_STATE state;
+    one->busy = 1;
+    pthread_mutex_unlock(&dog.lock);
+    state = PyGILState_Ensure();
+    if (!one->dead)
+        dog.on_reminder(one->owner);
+    PyGILState_Release(state);
+    pthread_mutex_lock(&dog.lock);
+    one->busy = 0;
+    if (one->dead)
+        free(one);
+}
+
 /* Look at one loop. Sets when to look again. May let go of the lock, and free it. */
 static void look_at(struct watched *one, int64_t now_ns)
 {
@@ -189,15 +206,23 @@ static void look_at(struct watched *one, int64_t now_ns)
     uint64_t turn = __atomic_load_n(&one->pulse->turn, __ATOMIC_RELAXED);
     uint64_t step = __atomic_load_n(&one->pulse->step, __ATOMIC_RELAXED);
     one->look_at_ns = now_ns + tick_ns;
+    if (one->remind_at_ns <= now_ns) {
+        one->remind_at_ns = NEVER_NS;
+        __atomic_store_n(&one->pulse->reminded, 1, __ATOMIC_SEQ_CST);
+    }
     if (__atomic_load_n(&one->pulse->sleeping, __ATOMIC_SEQ_CST)) {
         one->lag_counts[0]++;
         one->idle_looks = step == one->step_seen ? one->idle_looks + 1 : 0;
         remember_turn(one, turn, step, now_ns);
         if (one->idle_looks < 2)
             return;
+        if (__atomic_load_n(&one->pulse->reminded, __ATOMIC_SEQ_CST)) {
+            wake_to_remind(one);
+            return;
+        }
         __atomic_store_n(&one->pulse->parked, 1, __ATOMIC_SEQ_CST);
         if (__atomic_load_n(&one->pulse->sleeping, __ATOMIC_SEQ_CST))
-            one->look_at_ns = NEVER_NS;
+            one->look_at_ns = one->remind_at_ns;
         return;
     }
     one->idle_looks = 0;
@@ -363,8 +388,9 @@ static struct watched *begin_watch(struct pulse *pulse, void *owner, int64_t thr
     one->threshold_ns = threshold_ns;
     one->linked = 1;
     one->look_at_ns = monotonic_ns();
+    one->remind_at_ns = NEVER_NS;
     remember_turn(one, pulse->turn, pulse->step, one->look_at_ns);
-    pulse->parked = pulse->asked = pulse->overdue = pulse->crowded = 0;
+    pulse->parked = pulse->asked = pulse->reminded = pulse->overdue = pulse->crowded = 0;
     pulse->ended_ns = 0;
     pthread_mutex_lock(&dog.lock);
     one->next = dog.first;
@@ -387,7 +413,8 @@ static void end_watch(struct watched *one)
         }
     one->dead = 1;
     busy = one->busy;
-    one->pulse->parked = one->pulse->asked = one->pulse->overdue = one->pulse->crowded = 0;
+    one->pulse->parked = one->pulse->asked = one->pulse->reminded = 0;
+    one->pulse->overdue = one->pulse->crowded = 0;
     pthread_mutex_unlock(&dog.lock);
     if (!busy)
         free(one);
@@ -400,6 +427,14 @@ static void unpark(struct watched *one)
     one->pulse->parked = 0;
     one->look_at_ns = monotonic_ns() + one->threshold_ns / 4;
     pthread_cond_signal(&dog.changed);
+    pthread_mutex_unlock(&dog.lock);
+}
+
+/* Remind the loop, which is awake, at some time. */
+static void remind_at(struct watched *one, int64_t at_ns)
+{
+    pthread_mutex_lock(&dog.lock);
+    one->remind_at_ns = at_ns;
     pthread_mutex_unlock(&dog.lock);
 }
 

@@ -33,9 +33,11 @@ cdef class Watchdog(Overseer):
     cdef bint turn_is_told        # of the turn that goes on, or a step in it
     cdef int64_t lag_counts[24]
     cdef int64_t lag_ns_max
+    cdef int64_t remind_after_ns  # of what was wished before the loop ran, else -1
 
     cdef int tell(self, object method, tuple arguments) except -1
     cdef int see(self, const Sighting *sighting) except -1
+    cdef int wake_loop(self) except -1
     cdef list seen_of_step(self)
 
 cpdef tuple look(unsigned long thread_id)

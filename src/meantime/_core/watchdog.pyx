@@ -25,6 +25,7 @@ cdef extern from "Python.h":
 cdef extern from "watchdog.h" nogil:
     struct Dog "struct dog":
         void (*on_sighting)(void *owner, const Sighting *seen) noexcept
+        void (*on_reminder)(void *owner) noexcept
     Dog dog
     void make_dog()
     void forget_dog()
@@ -32,6 +33,7 @@ cdef extern from "watchdog.h" nogil:
     void end_watch(Watched *watched)
     void unpark(Watched *watched)
     void count_lag(Watched *watched, int64_t lag_ns)
+    void remind_at(Watched *watched, int64_t at_ns)
 
 # These let go of the GIL by themselves, and take it again.
 cdef extern from "watchdog.h":
@@ -73,6 +75,7 @@ cdef class Watchdog(Overseer):
     def __cinit__(self, *args, **kwargs):
         self.threshold_s = THRESHOLD_S
         self.seen = []
+        self.remind_after_ns = -1
 
     def __init__(self, double threshold_s=THRESHOLD_S):
         if not THRESHOLD_MS_MIN * 1e-3 <= threshold_s < 1e9:
@@ -106,6 +109,23 @@ cdef class Watchdog(Overseer):
 
     def task_has_failed(self, task):
         """A task has ended by an exception. On the loop's thread."""
+
+    def reminder(self):
+        """The time of `remind_in` has come. On the loop's thread, between two turns."""
+
+    # ---- reminders
+
+    def remind_in(self, double after_s):
+        """Call `reminder` once, after so many seconds of the loop's running, or a little later.
+
+        Unlike a timer of the loop's it costs the loop nothing while it waits, which is until it is
+        awake anyway; a loop that sleeps for long is woken. Only the last such wish counts. To be
+        called on the loop's thread; what is wished before it runs begins when it does.
+        """
+        self.remind_after_ns = <int64_t>(after_s * 1e9)
+        if self.watched != NULL:
+            remind_at(self.watched, monotonic_ns() + self.remind_after_ns)
+            self.remind_after_ns = -1
 
     # ---- lag
 
@@ -145,6 +165,8 @@ cdef class Watchdog(Overseer):
         if self.watched == NULL:
             raise MemoryError()
         self.loop = loop
+        if self.remind_after_ns >= 0:
+            self.remind_in(self.remind_after_ns * 1e-9)
         return 0
 
     cdef void run_ended(self) noexcept:
@@ -192,6 +214,9 @@ cdef class Watchdog(Overseer):
             self.tell(
                 self.turn_took_too_long, ((now_ns - self.turn_since_ns) * 1e-9,
                                           loop._poller.pulse.step - self.first_step + 1, seen))
+        if loop._poller.pulse.reminded:
+            loop._poller.pulse.reminded = 0
+            self.tell(self.reminder, ())
         return 0
 
     cdef int task_failed(self, object task) except -1:
@@ -241,6 +266,11 @@ cdef class Watchdog(Overseer):
             self.first_step = sighting.first_step
             self.loop._poller.pulse.crowded = 1
             self.loop._poller.pulse.asked = 1
+        return 0
+
+    cdef int wake_loop(self) except -1:
+        if self.loop is not None:
+            self.loop.call_soon_threadsafe(do_nothing)
         return 0
 
     cdef list seen_of_step(self):
@@ -318,6 +348,16 @@ cdef void on_sighting(void *owner, const Sighting *sighting) noexcept:
             PyGC_Enable()
 
 
+cdef void on_reminder(void *owner) noexcept:
+    cdef int was_collecting = PyGC_Disable()
+    watchdog = <Watchdog>owner
+    try:
+        watchdog.wake_loop()
+    finally:
+        if was_collecting:
+            PyGC_Enable()
+
+
 cdef class Pair:
     cdef object first
     cdef object second
@@ -338,6 +378,10 @@ def call_before(first, second):
     return pair
 
 
+def do_nothing():
+    """Wake a loop by running in it."""
+
+
 def stop_for_a_fork():
     stop_dog(False)
 
@@ -352,6 +396,7 @@ def resume_after_a_fork():
 
 make_dog()
 dog.on_sighting = on_sighting
+dog.on_reminder = on_reminder
 pthread_atfork(NULL, NULL, forget_dog)
 # A process with a second thread is warned when it forks, and rightly: so there is none meanwhile.
 os.register_at_fork(before=stop_for_a_fork, after_in_parent=resume_after_a_fork)

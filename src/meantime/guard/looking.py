@@ -17,7 +17,6 @@ def do_nothing() -> None:
 
 try:
     from meantime._core.observe import (
-        Observer,  # pyright: ignore[reportAssignmentType]
         watch_runs,
     )
     from meantime._core.watchdog import (
@@ -31,9 +30,6 @@ except ImportError:
     ALLOWED = {}
     cancelled_by_groups = weakref.WeakSet()
 
-    class Observer:  # type: ignore[no-redef]
-        """Never used, for the same reason."""
-
     class Watchdog:  # type: ignore[no-redef]
         """Never used: the loops that it looks after are those of the core."""
 
@@ -43,6 +39,9 @@ except ImportError:
         def lag_histogram(self) -> list[tuple[float, int]]:
             """Return nothing."""
             return []
+
+        def remind_in(self, after_s: float) -> None:
+            """Remind of nothing."""
 
         def judge_now(self) -> None:
             """Judge nothing."""
@@ -79,7 +78,6 @@ except ImportError:
 
 __all__ = [
     "ALLOWED",
-    "Observer",
     "Watchdog",
     "call_before",
     "cancelled_by_groups",

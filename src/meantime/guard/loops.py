@@ -16,7 +16,7 @@ from meantime.guard.deadlocks import Deadlock
 from meantime.guard.endings import LeftBehind, Swallowed
 from meantime.guard.failures import LostExceptions
 from meantime.guard.lags import Lags
-from meantime.guard.looking import Observer, Watchdog
+from meantime.guard.looking import Watchdog
 from meantime.guard.pools import StarvedPool
 
 if TYPE_CHECKING:
@@ -33,8 +33,6 @@ logger = logging.getLogger("meantime.guard")
 ROUND_S = 0.5
 # With more tasks than that, looking at each would itself be felt.
 TASKS_MAX = 5000
-# A loop that has turned so often since the last look is busy.
-BUSY_TURNS = 1000
 
 
 class LoopWatch:
@@ -60,8 +58,6 @@ class LoopWatch:
         self.deadlock = Deadlock(tell)
         self.origins = Origins()
         self.timer: asyncio.TimerHandle | None = None
-        self.sleeper: Sleeper | None = None
-        self.turn_before = 0
         self.earlier_lags = Lags()
         self.heartbeat: Heartbeat | None = None
         self.is_running = False
@@ -84,9 +80,9 @@ class LoopWatch:
         self.origins.begin()
         if not self.is_ours:
             self.watch_foreign(loop)
-        if abs(loop.time() - time.monotonic()) < ROUND_S:
+        if self.is_ours or abs(loop.time() - time.monotonic()) < ROUND_S:
             # Another clock is a test's, which may wind it on to the next timer for ever.
-            self.look_when_it_sleeps(loop)
+            self.look_again(loop)
 
     def end(self) -> None:
         """A run ends, or the last guard is switched off in it."""
@@ -96,8 +92,6 @@ class LoopWatch:
         self.is_running = False
         if self.timer is not None:
             self.timer.cancel()
-        if self.sleeper is not None:
-            self.sleeper.leave(loop)
         if self.heartbeat is not None:
             self.earlier_lags = self.lags()
             self.heartbeat.end()
@@ -160,21 +154,11 @@ class LoopWatch:
     # ---- now and then
 
     def look_again(self, loop: Loop) -> None:
-        """Set the timer for the next round."""
-        self.turn_before = getattr(loop, "turn", 0)
-        self.timer = loop.call_later(ROUND_S, self.look, context=contextvars.Context())
-
-    def look_when_it_sleeps(self, loop: Loop) -> None:
-        """Set the timer when the loop falls asleep: in each turn a timer costs a look at the clock.
-
-        Whatever is looked at here waits, and most of it for a loop that sleeps.
-        """
-        self.timer = None
-        if not self.is_ours:
-            self.look_again(loop)
-        elif self.sleeper is None:
-            self.sleeper = Sleeper(self)
-            loop.add_observer(self.sleeper)  # type: ignore[attr-defined]
+        """Make the next round after a while: by a timer, which our loop does not need for it."""
+        if self.watchdog is not None:
+            self.watchdog.remind_in(ROUND_S)
+        else:
+            self.timer = loop.call_later(ROUND_S, self.look, context=contextvars.Context())
 
     def look(self) -> None:
         """Look at everything that needs no haste."""
@@ -187,10 +171,7 @@ class LoopWatch:
             # A tool that watches must not harm what it watches.
             logger.exception("guard failed to look at %r, and does so no longer", loop)
             return
-        if self.is_ours and loop.turn - self.turn_before > BUSY_TURNS:  # type: ignore[attr-defined]
-            self.look_when_it_sleeps(loop)
-        else:
-            self.look_again(loop)
+        self.look_again(loop)
 
     def look_at(self, loop: Loop) -> None:
         """Make one round."""
@@ -268,26 +249,6 @@ class LoopWatch:
 EMPTY = contextvars.Context()
 
 
-class Sleeper(Observer):
-    """Sets the timer for the next round when the loop falls asleep."""
-
-    def __init__(self, watch: LoopWatch) -> None:
-        self.watch = watch
-
-    def waiting(self) -> None:
-        """Set it, once."""
-        loop = self.watch.reference()
-        if loop is not None:
-            self.leave(loop)
-            self.watch.look_again(loop)
-
-    def leave(self, loop: Loop) -> None:
-        """Watch the loop's sleeps no longer."""
-        if self.watch.sleeper is self:
-            self.watch.sleeper = None
-            loop.remove_observer(self)  # type: ignore[attr-defined]
-
-
 class LoopWatchdog(Watchdog):
     """Hands on what the core sees of a loop of ours."""
 
@@ -297,3 +258,4 @@ class LoopWatchdog(Watchdog):
         self.turn_took_too_long = watch.turn_took_too_long  # type: ignore[method-assign]
         self.step_is_stuck = watch.step_is_stuck  # type: ignore[method-assign]
         self.task_has_failed = watch.lost.add  # type: ignore[method-assign]
+        self.reminder = watch.look  # type: ignore[method-assign]
