@@ -139,11 +139,19 @@ static void remember_turn(struct watched *one, uint64_t turn, uint64_t step, int
     one->sightings = 0;
 }
 
+/* How long something lasts without the time in which the loop's thread waited for a processor.
+ *
+ * On a busy machine it is too little: while that thread waits, the kernel has not counted it yet,
+ * and what this one came late is not counted. But what the loop's thread worked is certain. */
+static int64_t lasted_ns(int64_t elapsed_ns, int64_t delayed_ns, int64_t worked_ns)
+{
+    return larger(elapsed_ns - delayed_ns, worked_ns);
+}
+
 /* Take the GIL and hand on what is seen. The lock is let go of meanwhile. */
-static void take_sighting(struct watched *one, int64_t step_ns, int64_t turn_ns)
+static void take_sighting(struct watched *one)
 {
     struct sighting seen = {.first_step = one->first_step};
-    int64_t asked_ns = monotonic_ns();
     struct schedstat found;
     struct usage now;
     uint64_t step = one->step_seen, turn = one->turn_seen;
@@ -165,8 +173,15 @@ static void take_sighting(struct watched *one, int64_t step_ns, int64_t turn_ns)
         seen.turn = turn;
         seen.step_begun_ns = one->step_since_ns - one->threshold_ns / 8;
         seen.step = __atomic_load_n(&one->pulse->step, __ATOMIC_RELAXED);
-        seen.turn_ns = turn_ns + now.at_ns - asked_ns;
-        seen.step_ns = seen.step == step ? step_ns + now.at_ns - asked_ns : 0;
+        /* Measured anew: to let go of the GIL it had to be given a processor, so that all it has
+         * waited for one is counted now. */
+        seen.turn_ns = lasted_ns(now.at_ns - one->turn_since_ns,
+                                 found.delay_ns - one->turn_delay_ns,
+                                 now.own_cpu_ns - one->turn_cpu_ns);
+        if (seen.step == step)
+            seen.step_ns = lasted_ns(now.at_ns - one->step_since_ns,
+                                     found.delay_ns - one->step_delay_ns,
+                                     now.own_cpu_ns - one->step_cpu_ns);
         dog.on_sighting(one->owner, &seen);
     }
     PyGILState_Release(state);
@@ -202,7 +217,7 @@ static void look_at(struct watched *one, int64_t now_ns)
 {
     const int64_t tick_ns = one->threshold_ns / 4;
     struct schedstat found;
-    int64_t turn_ns, step_ns, worked_ns;
+    int64_t turn_ns;
     uint64_t turn = __atomic_load_n(&one->pulse->turn, __ATOMIC_RELAXED);
     uint64_t step = __atomic_load_n(&one->pulse->step, __ATOMIC_RELAXED);
     one->look_at_ns = now_ns + tick_ns;
@@ -247,15 +262,10 @@ static void look_at(struct watched *one, int64_t now_ns)
     }
     if (one->step_delay_ns < 0)
         one->step_delay_ns = found.delay_ns;
-    /* On a busy machine these are too low: both what the loop's thread waited and what this one
-     * came late is not counted. But what the loop's thread worked is certain. */
-    worked_ns = cpu_ns(one->cpu_clock);
-    turn_ns = now_ns - one->turn_since_ns - (found.delay_ns - one->turn_delay_ns);
-    turn_ns = larger(turn_ns, worked_ns - one->turn_cpu_ns);
-    step_ns = now_ns - one->step_since_ns - (found.delay_ns - one->step_delay_ns);
-    step_ns = larger(step_ns, worked_ns - one->step_cpu_ns);
+    turn_ns = lasted_ns(now_ns - one->turn_since_ns, found.delay_ns - one->turn_delay_ns,
+                        cpu_ns(one->cpu_clock) - one->turn_cpu_ns);
     if (turn_ns >= one->threshold_ns / 2)
-        take_sighting(one, step_ns, turn_ns);
+        take_sighting(one);
 }
 
 /* Do not count time in which nobody could run: a stopped process, a suspended machine. */
