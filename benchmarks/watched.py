@@ -1,6 +1,6 @@
 """What does it cost to be watched by guard, and to be recorded for the report?
 
-python benchmarks/watched.py                       every question, both pollers: six minutes
+python benchmarks/watched.py                       every question, both pollers: eight minutes
 python benchmarks/watched.py --only sleep --rounds 50
 
 A price of a few hundredths is less than what two runs of a program differ by. So each question has
