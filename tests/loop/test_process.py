@@ -8,8 +8,8 @@ import random
 import signal
 import subprocess
 import threading
-from pathlib import Path
 
+import psutil
 import pytest
 
 import meantime
@@ -30,8 +30,7 @@ def no_child_is_left():
 
 def children():
     """Return the process ids of this process's children, zombies included."""
-    lists = Path("/proc/self/task").glob("*/children")
-    return {int(pid) for listed in lists for pid in listed.read_text().split()}
+    return {child.pid for child in psutil.Process().children()}
 
 
 async def run(*command, data=None, **options):
