@@ -96,15 +96,20 @@ cdef class FileOperation(Operation):
         return 0
 
 
-@cython.final
-cdef class Read(FileOperation):
-    """A read of so many bytes at a position; of fewer only where the file ends."""
+cdef class Transfer(FileOperation):
+    """So many bytes that go to or from a position, in as many parts as the kernel likes."""
     cdef bytes data
     cdef Py_ssize_t size
     cdef Py_ssize_t done
 
+    cdef object move(self, Loop loop, int fd, bytes data, int64_t offset, object settle):
+        self.data = data
+        self.size = PyBytes_GET_SIZE(data)
+        self.offset = offset
+        self.aim()
+        return self.begin(loop, fd, settle)
+
     cdef int aim(self) noexcept:
-        self.opcode = RING_OP_READ
         self.address = PyBytes_AS_STRING(self.data) + self.done
         self.length = self.size - self.done
         return 0
@@ -114,6 +119,11 @@ cdef class Read(FileOperation):
         self.offset += result
         self.aim()
         return result > 0 and self.done < self.size
+
+
+@cython.final
+cdef class Read(Transfer):
+    """A read of so many bytes; of fewer only where the file ends."""
 
     cdef object value(self):
         return self.data if self.done == self.size else self.data[:self.done]
@@ -127,23 +137,8 @@ cdef class Read(FileOperation):
 
 
 @cython.final
-cdef class Write(FileOperation):
-    """A write of all of some bytes at a position."""
-    cdef bytes data
-    cdef Py_ssize_t size
-    cdef Py_ssize_t done
-
-    cdef int aim(self) noexcept:
-        self.opcode = RING_OP_WRITE
-        self.address = PyBytes_AS_STRING(self.data) + self.done
-        self.length = self.size - self.done
-        return 0
-
-    cdef bint takes(self, int result) except -1:
-        self.done += result
-        self.offset += result
-        self.aim()
-        return result > 0 and self.done < self.size
+cdef class Write(Transfer):
+    """A write of all of some bytes."""
 
     cdef object value(self):
         if self.done < self.size:
@@ -172,11 +167,8 @@ cdef object read_at(int fd, object size, object offset, object settle):
     if not 0 < size <= READ_BYTES_MAX or not 0 <= offset <= OFFSET_MAX:
         return None
     made = Read.__new__(Read)
-    made.data = PyBytes_FromStringAndSize(NULL, size)
-    made.size = size
-    made.offset = offset
-    made.aim()
-    return made.begin(loop, fd, settle)
+    made.opcode = RING_OP_READ
+    return made.move(loop, fd, PyBytes_FromStringAndSize(NULL, size), offset, settle)
 
 
 cdef bytes copied(object data):
@@ -202,12 +194,9 @@ cdef object write_at(int fd, object data, object offset, object settle):
     if taken is None:
         return None
     made = Write.__new__(Write)
-    made.data = taken
-    made.size = PyBytes_GET_SIZE(taken)
-    made.offset = offset
+    made.opcode = RING_OP_WRITE
     made.must_end = True
-    made.aim()
-    return made.begin(loop, fd, settle)
+    return made.move(loop, fd, taken, offset, settle)
 
 
 cdef object sync(int fd, bint data_only, object settle):
