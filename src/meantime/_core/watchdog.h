@@ -73,9 +73,9 @@ static struct dog {
     uintptr_t generation;       /* of the thread; one of an earlier generation ends */
     int64_t expects_ns;         /* when it wanted to be awake again */
     struct watched *first;
-    /* Called with the GIL. What goes wrong in it is its own business. */
+    /* Called with the GIL. What goes wrong in it is its own business. Without a sighting it is to
+     * wake the loop. */
     void (*on_sighting)(void *owner, const struct sighting *seen);
-    void (*on_reminder)(void *owner);
 } dog;
 
 /* ---- what the kernel knows of a thread */
@@ -148,18 +148,32 @@ static int64_t lasted_ns(int64_t elapsed_ns, int64_t delayed_ns, int64_t worked_
     return larger(elapsed_ns - delayed_ns, worked_ns);
 }
 
-/* Take the GIL and hand on what is seen. The lock is let go of meanwhile. */
+/* Let go of the lock and take the GIL. */
+static PyGILState_STATE take_gil(struct watched *one)
+{
+    one->busy = 1;
+    pthread_mutex_unlock(&dog.lock);
+    return PyGILState_Ensure();
+}
+
+/* Let go of the GIL and take the lock again. May free it. */
+static void give_gil_back(struct watched *one, PyGILState_STATE state)
+{
+    PyGILState_Release(state);
+    pthread_mutex_lock(&dog.lock);
+    one->busy = 0;
+    if (one->dead)
+        free(one);
+}
+
+/* Take the GIL and hand on what is seen. */
 static void take_sighting(struct watched *one)
 {
     struct sighting seen = {.first_step = one->first_step};
     struct schedstat found;
     struct usage now;
     uint64_t step = one->step_seen, turn = one->turn_seen;
-    PyGILState_STATE state;
-    one->busy = 1;
-    pthread_mutex_unlock(&dog.lock);
-
-    state = PyGILState_Ensure();
+    PyGILState_STATE state = take_gil(one);
     /* While this thread has the GIL, the loop's cannot end its step, nor its run. */
     if (!one->dead && !__atomic_load_n(&one->pulse->sleeping, __ATOMIC_SEQ_CST)
         && __atomic_load_n(&one->pulse->turn, __ATOMIC_RELAXED) == turn) {
@@ -184,32 +198,20 @@ static void take_sighting(struct watched *one)
                                      now.own_cpu_ns - one->step_cpu_ns);
         dog.on_sighting(one->owner, &seen);
     }
-    PyGILState_Release(state);
-
-    pthread_mutex_lock(&dog.lock);
-    one->busy = 0;
     one->sightings++;
     /* Often at first, to see which line it is; then ever more rarely. */
     one->look_at_ns = monotonic_ns()
         + one->threshold_ns / 4 * (one->sightings > 8 ? one->sightings - 8 : 1);
-    if (one->dead)
-        free(one);
+    give_gil_back(one, state);
 }
 
 /* Wake a loop that sleeps for long, with the GIL: it is reminded when it is awake. */
 static void wake_to_remind(struct watched *one)
 {
-    PyGILState_STATE state;
-    one->busy = 1;
-    pthread_mutex_unlock(&dog.lock);
-    state = PyGILState_Ensure();
+    PyGILState_STATE state = take_gil(one);
     if (!one->dead)
-        dog.on_reminder(one->owner);
-    PyGILState_Release(state);
-    pthread_mutex_lock(&dog.lock);
-    one->busy = 0;
-    if (one->dead)
-        free(one);
+        dog.on_sighting(one->owner, NULL);
+    give_gil_back(one, state);
 }
 
 /* Look at one loop. Sets when to look again. May let go of the lock, and free it. */
@@ -384,6 +386,11 @@ static void forget_dog(void)
     make_dog();
 }
 
+static void take_back_wishes(struct pulse *pulse)
+{
+    pulse->parked = pulse->asked = pulse->reminded = pulse->overdue = pulse->crowded = 0;
+}
+
 /* Begin to watch the loop that this thread runs. Returns NULL when there is no memory. */
 static struct watched *begin_watch(struct pulse *pulse, void *owner, int64_t threshold_ns)
 {
@@ -400,7 +407,7 @@ static struct watched *begin_watch(struct pulse *pulse, void *owner, int64_t thr
     one->look_at_ns = monotonic_ns();
     one->remind_at_ns = NEVER_NS;
     remember_turn(one, pulse->turn, pulse->step, one->look_at_ns);
-    pulse->parked = pulse->asked = pulse->reminded = pulse->overdue = pulse->crowded = 0;
+    take_back_wishes(pulse);
     pulse->ended_ns = 0;
     pthread_mutex_lock(&dog.lock);
     one->next = dog.first;
@@ -423,8 +430,7 @@ static void end_watch(struct watched *one)
         }
     one->dead = 1;
     busy = one->busy;
-    one->pulse->parked = one->pulse->asked = one->pulse->reminded = 0;
-    one->pulse->overdue = one->pulse->crowded = 0;
+    take_back_wishes(one->pulse);
     pthread_mutex_unlock(&dog.lock);
     if (!busy)
         free(one);

@@ -25,7 +25,6 @@ cdef extern from "Python.h":
 cdef extern from "watchdog.h" nogil:
     struct Dog "struct dog":
         void (*on_sighting)(void *owner, const Sighting *seen) noexcept
-        void (*on_reminder)(void *owner) noexcept
     Dog dog
     void make_dog()
     void forget_dog()
@@ -342,17 +341,10 @@ cdef void on_sighting(void *owner, const Sighting *sighting) noexcept:
     cdef int was_collecting = PyGC_Disable()
     watchdog = <Watchdog>owner
     try:
-        watchdog.see(sighting)
-    finally:
-        if was_collecting:
-            PyGC_Enable()
-
-
-cdef void on_reminder(void *owner) noexcept:
-    cdef int was_collecting = PyGC_Disable()
-    watchdog = <Watchdog>owner
-    try:
-        watchdog.wake_loop()
+        if sighting == NULL:
+            watchdog.wake_loop()
+        else:
+            watchdog.see(sighting)
     finally:
         if was_collecting:
             PyGC_Enable()
@@ -396,7 +388,6 @@ def resume_after_a_fork():
 
 make_dog()
 dog.on_sighting = on_sighting
-dog.on_reminder = on_reminder
 pthread_atfork(NULL, NULL, forget_dog)
 # A process with a second thread is warned when it forks, and rightly: so there is none meanwhile.
 os.register_at_fork(before=stop_for_a_fork, after_in_parent=resume_after_a_fork)
