@@ -6,12 +6,14 @@ import os
 import subprocess
 import sys
 import time
+import types
 import warnings
 
 import pytest
 
 import meantime
 from meantime.guard.guarding import from_environment
+from meantime.guard.places import awaits_of
 from meantime.guard.watching import THE_PROCESS
 
 
@@ -62,6 +64,28 @@ def test_a_guard_may_begin_in_a_coroutine(any_loop):
         return guard.findings
 
     assert [one.call for one in any_loop.run_until_complete(main())] == ["time.sleep"]
+
+
+def test_a_wait_is_followed_through_a_coroutine_of_the_old_kind(loop):
+    @types.coroutine
+    def old(waits):
+        yield from waits
+
+    async def inner():
+        await loop.create_future()
+
+    async def main():
+        task = asyncio.ensure_future(outer())
+        await asyncio.sleep(0)
+        names = [code.co_name for code, _, _ in awaits_of(task.get_coro())]
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return names
+
+    async def outer():
+        await old(inner())
+
+    assert loop.run_until_complete(main()) == ["inner", "old", "outer"]
 
 
 def test_a_guard_knows_how_late_the_loop_was(any_loop):

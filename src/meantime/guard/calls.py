@@ -88,7 +88,7 @@ def operation_at(code: CodeType, instruction: int) -> tuple[str, ast.expr | None
     before = dis.opname[code.co_code[instruction - BYTES_PER_INSTRUCTION]] if instruction else ""
     if before == "LOAD_SPECIAL":
         # From Python 3.14 on __enter__ is looked up by one instruction and called by the next.
-        operation = "BEFORE_WITH"
+        operation = before
     positions = list(code.co_positions())
     index = instruction // BYTES_PER_INSTRUCTION
     if index >= len(positions):

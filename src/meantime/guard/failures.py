@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from meantime.guard.findings import Finding, Place
 from meantime.guard.judging import name_of
-from meantime.guard.places import forget_names, is_own, made_at, place_of, source_at
+from meantime.guard.places import forget_names, frames_of_awaits, is_own, made_at, place_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -131,21 +131,13 @@ def raised_at(error: BaseException) -> Place | None:
 
 def holds(holder: Any, task: Any) -> bool:
     """Return whether a function that a pending task runs has `task` in a variable."""
-    coroutine = holder.get_coro() if hasattr(holder, "get_coro") else None
-    depth = 0
-    while coroutine is not None and depth < 100:
-        depth += 1
-        frame = None
-        for prefix in ("cr", "ag", "gi"):
-            frame = getattr(coroutine, f"{prefix}_frame", None)
-            if frame is not None:
-                break
-        if frame is None:
-            return False
-        if any(contains(value, task) for value in variables_of(frame)):
-            return True
-        coroutine = getattr(coroutine, f"{prefix}_await", None)
-    return False
+    if not hasattr(holder, "get_coro"):
+        return False
+    return any(
+        contains(value, task)
+        for frame in frames_of_awaits(holder.get_coro())
+        for value in variables_of(frame)
+    )
 
 
 def variables_of(frame: Any) -> list[Any]:
@@ -165,6 +157,3 @@ def contains(value: Any, task: Any) -> bool:
         return type(value) in CONTAINERS
     items = value.values() if type(value) is dict else value
     return any(item is task for item in items)
-
-
-__all__ = ["LostExceptions", "source_at"]

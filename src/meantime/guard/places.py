@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 # The caller's variable, the argument here, what getrefcount counts itself, and the frame's own.
 REFERENCES_MAX = 4
 
+# A chain of awaits that is longer is cut.
+AWAITS_MAX = 100
+# Of a coroutine, an asynchronous generator and a generator: its frame, and what it awaits.
+AWAITING = (("cr_frame", "cr_await"), ("ag_frame", "ag_await"), ("gi_frame", "gi_yieldfrom"))
+
 PACKAGE = str(Path(__file__).parents[1]) + os.sep
 GUARD = str(Path(__file__).parent) + os.sep
 STANDARD = tuple(
@@ -153,17 +158,21 @@ def awaits_of(coroutine: Any) -> list[tuple[CodeType, int, int]]:
 
     As tuples of a code object, the index of its last instruction and the line.
     """
-    chain: list[tuple[CodeType, int, int]] = []
-    while coroutine is not None and len(chain) < 100:
-        for prefix in ("cr", "ag", "gi"):
-            frame = getattr(coroutine, f"{prefix}_frame", None)
+    frames = frames_of_awaits(coroutine)
+    return [(frame.f_code, frame.f_lasti, frame.f_lineno) for frame in frames][::-1]
+
+
+def frames_of_awaits(coroutine: Any) -> Iterator[Any]:
+    """Yield the frame of a suspended coroutine, of what it awaits, and so on inwards."""
+    for _ in range(AWAITS_MAX):
+        for to_frame, to_awaited in AWAITING:
+            frame = getattr(coroutine, to_frame, None)
             if frame is not None:
-                chain.append((frame.f_code, frame.f_lasti, frame.f_lineno))
-                coroutine = getattr(coroutine, f"{prefix}_await", None)
+                yield frame
+                coroutine = getattr(coroutine, to_awaited, None)
                 break
         else:
-            coroutine = None
-    return chain[::-1]
+            return
 
 
 def waits_at(task: Any) -> Place | None:

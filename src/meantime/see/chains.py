@@ -16,6 +16,9 @@ from meantime.see.places import is_own, is_runtime_file
 # A chain that is longer is cut. So deep a recursion is no chain of waits that a reader could use.
 LINKS_MAX = 200
 
+# What the attributes of each begin with.
+PREFIXES = {CoroutineType: "cr", AsyncGeneratorType: "ag", GeneratorType: "gi"}
+
 # These hold what they wait for without naming it.
 WRAPPERS = {
     "coroutine_wrapper",
@@ -78,27 +81,18 @@ def awaited_by(link: Any) -> Any:
 
 def is_link(candidate: Any) -> bool:
     """Return whether a chain goes on in this object."""
-    return isinstance(candidate, (CoroutineType, AsyncGeneratorType, GeneratorType))
+    return type(candidate) in PREFIXES
 
 
 def code_of(link: Any) -> Any:
     """Return the code of a Python coroutine or generator; None for anything else."""
-    kind = type(link)
-    if kind is CoroutineType:
-        return link.cr_code
-    if kind is AsyncGeneratorType:
-        return link.ag_code
-    if kind is GeneratorType:
-        return link.gi_code
-    return None
+    prefix = PREFIXES.get(type(link))
+    return None if prefix is None else getattr(link, f"{prefix}_code")
 
 
 def frame_of(link: Any) -> Any:
     """Return the frame of a Python coroutine or generator that is suspended; None when it ended."""
-    kind = type(link)
-    if kind is CoroutineType:
-        return link.cr_frame
-    return link.ag_frame if kind is AsyncGeneratorType else link.gi_frame
+    return getattr(link, f"{PREFIXES[type(link)]}_frame")
 
 
 def ends_outside(future: Any, links: list[Any]) -> bool:
