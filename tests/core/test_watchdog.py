@@ -16,7 +16,7 @@ import pytest
 
 import meantime
 from meantime._core.observe import Observer, watch_runs
-from meantime._core.watchdog import Watchdog
+from meantime._core.watchdog import Watchdog, look
 
 THRESHOLD_S = 0.02
 
@@ -456,7 +456,7 @@ def run_python(code):
 HEAD = """
 import asyncio, os, sys, threading, time
 import meantime
-from meantime._core.watchdog import Watchdog
+from meantime._core.watchdog import Watchdog, look
 
 class Printer(Watchdog):
     def step_took_too_long(self, spent_s, sightings):
@@ -644,3 +644,42 @@ def test_a_failing_watcher_of_runs_is_reported(loop):
     finally:
         end()
     assert [str(situation["exception"]) for situation in situations] == ["watcher"] * 2
+
+
+def names_of(frame):
+    return frame.f_locals
+
+
+def ask_by_locals(is_inside, may_go_on):
+    kept = "here"
+    # The first is not held by any name while the other thread looks.
+    return locals(), is_inside.release(), may_go_on.acquire(), kept
+
+
+def ask_for_the_frame(is_inside, may_go_on):
+    kept = "here"
+    return names_of(sys._getframe()), is_inside.release(), may_go_on.acquire(), kept
+
+
+@pytest.mark.parametrize("ask", [ask_by_locals, ask_for_the_frame])
+def test_a_function_keeps_the_names_it_has_asked_for_while_it_is_looked_at(ask):
+    is_inside, may_go_on = threading.Lock(), threading.Lock()
+    is_inside.acquire()
+    may_go_on.acquire()
+    seen = []
+    asking = threading.get_ident()
+
+    def look_in():
+        is_inside.acquire()
+        try:
+            seen.append(look(asking))
+        finally:
+            may_go_on.release()
+
+    looking = threading.Thread(target=look_in)
+    looking.start()
+    names = ask(is_inside, may_go_on)[0]
+    looking.join()
+    [(frames, _)] = seen
+    assert frames[0][0] is ask.__code__
+    assert names["kept"] == "here"

@@ -2,10 +2,10 @@
 
 import ast
 import asyncio
+import weakref
 
 import pytest
 
-from meantime.guard.places import forget_names
 from meantime.see.values import look_at_values
 
 
@@ -45,9 +45,19 @@ def test_variables_of_a_function_are_seen_and_the_function_goes_on():
 
 
 def test_a_copy_of_variables_is_not_left_in_the_frame():
-    call = waiting(3)
+    class Thing:
+        pass
+
+    async def drop():
+        thing = Thing()
+        alive = weakref.ref(thing)
+        await asyncio.sleep(0)
+        del thing
+        return alive
+
+    call = drop()
     call.send(None)
-    found = call.cr_frame.f_locals
-    forget_names(call.cr_frame, found)
-    assert type(found) is not dict or not found
-    call.close()
+    assert set(look_at_values(call.cr_frame).local) == {"thing", "alive", "Thing"}
+    with pytest.raises(StopIteration) as end:
+        call.send(None)
+    assert end.value.value() is None

@@ -21,6 +21,7 @@ from meantime._core.observe cimport ObservedScheduler, Overseer
 cdef extern from "Python.h":
     int PyGC_Disable() noexcept
     int PyGC_Enable() noexcept
+    Py_ssize_t Py_REFCNT(object counted) noexcept
 
 cdef extern from "watchdog.h" nogil:
     struct Dog "struct dog":
@@ -52,7 +53,8 @@ cdef int64_t STUCK_NS = 5_000_000_000
 cdef double THRESHOLD_S = 0.05
 cdef object current_frames = sys._current_frames
 cdef object current_task = asyncio.current_task
-cdef object getrefcount = sys.getrefcount
+cdef bint SHARES_NAMES = sys.version_info < (3, 13)
+cdef frozenset ASKS_FOR_NAMES = frozenset({"locals", "vars", "dir", "eval", "exec", "f_locals"})
 
 # Where blocking is allowed: (thread, id of the task that asked for it), and how often.
 ALLOWED = {}
@@ -312,19 +314,34 @@ cpdef tuple look(unsigned long thread_id):
 
 cdef dict kinds_in(object frame):
     cdef dict kinds = {}
-    if not frame.f_code.co_flags & CO_OPTIMIZED:
-        # No copy, but the names of a module, a class or a cell themselves.
-        return kinds
-    found = frame.f_locals
-    for name in tuple(found):
-        kinds[name] = type(found[name])
+    cdef dict variables = variables_of(frame)
+    for name, value in variables.items():
+        kinds[name] = type(value)
     if "self" in kinds:
-        for name, value in tuple(attributes_of(found["self"]).items())[:VARIABLES_MAX]:
+        for name, value in tuple(attributes_of(variables["self"]).items())[:VARIABLES_MAX]:
             kinds["self." + str(name)] = type(value)
-    if type(found) is dict and getrefcount(found) <= 3:
-        # Up to Python 3.12 the frame keeps this copy, and everything in it alive.
-        found.clear()
     return kinds
+
+
+cpdef dict variables_of(object frame):
+    """Return the variables of a function by their names. Nothing is changed by looking.
+
+    Of a module, a class or a cell of a notebook there are none to return. Up to Python 3.12 a frame
+    has one dictionary for all who ask, filled again each time. Nothing is left in it that would
+    stay alive by it, unless somebody else has it as well. And a function that may have asked for it
+    is not asked: it may be in the middle of it.
+    """
+    code = frame.f_code
+    if not code.co_flags & CO_OPTIMIZED:
+        return {}
+    if SHARES_NAMES and not ASKS_FOR_NAMES.isdisjoint(code.co_names):
+        return {}
+    found = frame.f_locals
+    variables = dict(found)
+    # One reference is here, and one is the frame's.
+    if SHARES_NAMES and Py_REFCNT(found) <= 2:
+        (<dict>found).clear()
+    return variables
 
 
 cdef dict attributes_of(object owner):

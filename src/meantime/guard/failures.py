@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import time
 import weakref
+from types import CellType
 from typing import TYPE_CHECKING, Any
 
 from meantime.guard.findings import Finding, Place
 from meantime.guard.judging import name_of
-from meantime.guard.places import forget_names, frames_of_awaits, is_own, made_at, place_of
+from meantime.guard.places import is_own, links_of_awaits, made_at, place_of
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 # How long somebody may take to look at a task that has failed.
 PATIENCE_S = 1.0
@@ -130,22 +133,27 @@ def raised_at(error: BaseException) -> Place | None:
 
 
 def holds(holder: Any, task: Any) -> bool:
-    """Return whether a function that a pending task runs has `task` in a variable."""
+    """Return whether a function that a pending task runs has `task` at hand."""
     if not hasattr(holder, "get_coro"):
         return False
     return any(
         contains(value, task)
-        for frame in frames_of_awaits(holder.get_coro())
-        for value in variables_of(frame)
+        for link, _ in links_of_awaits(holder.get_coro())
+        for value in values_of(link)
     )
 
 
-def variables_of(frame: Any) -> list[Any]:
-    """Return the values of a frame's variables, and leave no copy of them in the frame."""
-    found = frame.f_locals
-    values = list(found.values())
-    forget_names(frame, found)
-    return values
+def values_of(link: Any) -> Iterator[Any]:
+    """Yield what a suspended coroutine refers to: its variables, and what an expression has so far.
+
+    The collector is asked, because looking at the variables by name may change them.
+    """
+    for value in gc.get_referents(link):
+        if type(value) is not CellType:
+            yield value
+            continue
+        with contextlib.suppress(ValueError):  # an empty one
+            yield value.cell_contents
 
 
 def contains(value: Any, task: Any) -> bool:

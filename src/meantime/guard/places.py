@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import linecache
 import os
 import sys
@@ -19,9 +18,6 @@ if TYPE_CHECKING:
 
     # From the innermost frame on: code, index of the last instruction, line.
     Frames = list[tuple[CodeType, int, int | None]]
-
-# The caller's variable, the argument here, what getrefcount counts itself, and the frame's own.
-REFERENCES_MAX = 4
 
 # A chain of awaits that is longer is cut.
 AWAITS_MAX = 100
@@ -158,17 +154,17 @@ def awaits_of(coroutine: Any) -> list[tuple[CodeType, int, int]]:
 
     As tuples of a code object, the index of its last instruction and the line.
     """
-    frames = frames_of_awaits(coroutine)
+    frames = [frame for _, frame in links_of_awaits(coroutine)]
     return [(frame.f_code, frame.f_lasti, frame.f_lineno) for frame in frames][::-1]
 
 
-def frames_of_awaits(coroutine: Any) -> Iterator[Any]:
-    """Yield the frame of a suspended coroutine, of what it awaits, and so on inwards."""
+def links_of_awaits(coroutine: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield a suspended coroutine and its frame, then the same of what it awaits, and so on."""
     for _ in range(AWAITS_MAX):
         for to_frame, to_awaited in AWAITING:
             frame = getattr(coroutine, to_frame, None)
             if frame is not None:
-                yield frame
+                yield coroutine, frame
                 coroutine = getattr(coroutine, to_awaited, None)
                 break
         else:
@@ -190,15 +186,3 @@ def module_of(file: str) -> str | None:
         if getattr(module, "__dict__", {}).get("__file__") == file:
             return name
     return None
-
-
-def forget_names(frame: Any, names: Any) -> None:
-    """Leave no copy of a function's variables in its frame, after `names = frame.f_locals`.
-
-    Up to Python 3.12 the frame keeps that dictionary, and everything in it would stay alive. It is
-    left alone where somebody else has it as well, and where it is no copy: in a module, a class, a
-    cell of a notebook.
-    """
-    is_copy = type(names) is dict and frame.f_code.co_flags & inspect.CO_OPTIMIZED
-    if is_copy and sys.getrefcount(names) <= REFERENCES_MAX:
-        names.clear()

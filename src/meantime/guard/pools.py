@@ -8,7 +8,7 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from meantime.guard.failures import variables_of
+from meantime._core.watchdog import variables_of
 from meantime.guard.findings import Finding, Place
 from meantime.guard.places import frames_of_stack, own_place
 
@@ -68,7 +68,7 @@ def job_of(thread: threading.Thread) -> Any:
     frame = stack_of(thread)
     while frame is not None:
         if frame.f_code.co_name == "_worker":
-            for value in variables_of(frame):
+            for value in variables_of(frame).values():
                 if type(value).__name__ == "_WorkItem" or hasattr(value, "future"):
                     return value
             return None

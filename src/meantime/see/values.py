@@ -23,7 +23,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
-from meantime.guard.places import forget_names
+from meantime._core.watchdog import variables_of
 from meantime.see.known import SHAREABLE
 
 # Those that nobody can change.
@@ -120,17 +120,9 @@ class Values:
     names: dict[str, Any]
 
 
-# Who asks for all names as a dictionary would find ours in it, up to Python 3.12.
-ASKS_FOR_NAMES = {"locals", "vars", "dir", "eval", "exec"}
-
-
 def look_at_values(frame: types.FrameType) -> Values:
     """Return what the names of a suspended function refer to."""
-    if ASKS_FOR_NAMES.intersection(frame.f_code.co_names):
-        return Values({}, frame.f_globals)
-    found = frame.f_locals
-    local = {name: value_of(value) for name, value in found.items()}
-    forget_names(frame, found)
+    local = {name: value_of(value) for name, value in variables_of(frame).items()}
     return Values(local, frame.f_globals)
 
 
