@@ -217,9 +217,108 @@ def test_it_goes_when_nobody_has_it(any_loop, kind):
     any_loop.run_until_complete(main())
 
 
+@pytest.mark.parametrize("kind", ACQUIRABLE)
+def test_a_call_that_has_ended_stays_ended_while_somebody_has_it(any_loop, kind):
+    """Those that nobody has are used again."""
+
+    async def main():
+        primitive = kind()
+        for bound, arguments in (
+            (kind.__aenter__, ()),
+            (kind.__aexit__, (None, None, None)),
+        ):
+            ended = bound(primitive, *arguments)
+            await ended
+            for _ in range(3):
+                async with kind():
+                    pass
+            with pytest.raises(RuntimeError, match="cannot reuse already awaited coroutine"):
+                await ended
+
+    any_loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("kind", ACQUIRABLE)
+def test_any_number_of_them_may_be_held_at_once(any_loop, kind):
+    async def hold_all(primitives):
+        if not primitives:
+            await asyncio.sleep(0)
+            return
+        async with primitives[0]:
+            await hold_all(primitives[1:])
+        assert not primitives[0].locked()
+
+    async def main():
+        await asyncio.gather(*[hold_all([kind() for _ in range(40)]) for _ in range(3)])
+
+    any_loop.run_until_complete(main())
+
+
+@pytest.mark.parametrize("kind", ACQUIRABLE)
+def test_one_that_was_used_is_freed_at_once(any_loop, kind):
+    async def main():
+        primitive = kind()
+        alive = weakref.ref(primitive)
+        async with primitive:
+            pass
+        del primitive
+        return alive()
+
+    gc.disable()
+    try:
+        assert any_loop.run_until_complete(main()) is None
+    finally:
+        gc.enable()
+
+
+def test_an_abandoned_wait_is_collected_with_all_that_it_refers_to(any_loop):
+    class Witness:
+        pass
+
+    async def wait_in_vain(lock, witness):
+        async with lock:
+            witness.own_task = asyncio.current_task()
+            await any_loop.create_future()
+
+    async def main():
+        lock, witness = Lock(), Witness()
+        tasks = [any_loop.create_task(wait_in_vain(lock, witness)) for _ in range(2)]
+        await turns(2)
+        for task in tasks:
+            task._log_destroy_pending = False
+        return weakref.ref(lock), weakref.ref(witness)
+
+    references = any_loop.run_until_complete(main())
+    gc.collect()
+    assert [reference() for reference in references] == [None, None]
+
+
+def test_a_release_that_raises_stop_iteration_fails(any_loop):
+    class Odd(Lock):
+        def release(self):
+            raise StopIteration(42)
+
+    async def main():
+        with pytest.raises(RuntimeError, match="coroutine raised StopIteration"):
+            await Odd().__aexit__(None, None, None)
+
+    any_loop.run_until_complete(main())
+
+
+def test_one_made_by_hand_is_freed_like_any_other():
+    for kind in (type(Lock().__aenter__), type(Lock().__aexit__), type(Semaphore().__aenter__)):
+        for _ in range(50):
+            kind.__new__(kind)
+
+
 def test_a_wait_that_nobody_awaits_is_warned_of():
     lock = Lock()
     enter = functools.partial(Lock.__aenter__, lock)
+    for _ in range(2):
+        # One that has ended, which is used again.
+        with pytest.raises(StopIteration):
+            enter().send(None)
+        lock.release()
     for call in (lock.acquire, enter, Event().wait, Semaphore().acquire):
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")

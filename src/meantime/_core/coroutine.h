@@ -36,6 +36,7 @@ static PyObject *coroutine_iternext(PyObject *self)
  */
 #ifdef Py_GIL_DISABLED
 #define needs_no_finalizer(object)
+#define drop_finalizer_note(object)
 #define find_finalizer_note(object)
 #else
 static uintptr_t finalizer_note;
@@ -43,6 +44,11 @@ static uintptr_t finalizer_note;
 static inline void needs_no_finalizer(PyObject *object)
 {
     ((uintptr_t *)object)[-1] |= finalizer_note;
+}
+
+static inline void drop_finalizer_note(PyObject *object)
+{
+    ((uintptr_t *)object)[-1] &= ~finalizer_note;
 }
 
 static inline void find_finalizer_note(PyObject *object)
@@ -55,6 +61,19 @@ static inline void find_finalizer_note(PyObject *object)
     ((uintptr_t *)object)[-1] = found;
 }
 #endif
+
+/* ---- those that are used again, see coroutine.pyx */
+#define is_final(type) (!PyType_HasFeature(type, Py_TPFLAGS_BASETYPE))
+#define dealloc_of(type) ((type)->tp_dealloc)
+#define set_dealloc(type, function) ((type)->tp_dealloc = (destructor)(function))
+
+/* Bring an object back whose last reference is gone, without what it referred to. */
+static inline void bring_back_empty(PyObject *object)
+{
+    _Py_NewReference(object);
+    forget_value();
+    Py_TYPE(object)->tp_clear(object);
+}
 
 static void coroutine_free(void *memory)
 {

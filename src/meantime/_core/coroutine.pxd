@@ -1,14 +1,35 @@
 from cpython.object cimport PyObject
 
+cdef extern from *:
+    """
+    static inline PyObject *tracked(PyObject *object)
+    {
+        PyObject_GC_Track(object);
+        return object;
+    }
+    """
+    object tracked(PyObject *spare)
+
 cdef enum Stage:
     ENDED                         # returned, raised or was closed. So is what nobody set up.
     FRESH                         # waits for its first step. Who makes one puts it here.
     RUNNING
     SUSPENDED
 
+cdef enum:
+    SPARES_MAX = 16
+
+ctypedef struct Spares:
+    # Ended coroutines of one class, kept as they are for the next ones.
+    PyObject *kind
+    void (*dealloc)(PyObject *coroutine) noexcept
+    int count
+    PyObject *kept[SPARES_MAX]
+
 cdef class Coroutine:
     """One call of a compiled async function. See coroutine.pyx."""
     cdef Stage stage
+    cdef Spares *spares           # of its class, which sets it in __cinit__, or NULL
     cdef object awaited           # the iterator that it is suspended in; None after a bare yield
     cdef object value             # its result
 
@@ -46,3 +67,16 @@ cdef object mark_coroutine_function(object function)
 # Let the objects of a class begin untracked by the garbage collector. Who makes one tracks it as
 # soon as it refers to what may refer back.
 cdef int track_by_hand(type kind) except -1
+
+# Keep coroutines of a class that have ended, for those that are made and dropped all the time. It
+# must be final, and what its objects refer to be objects that the collector visits.
+cdef int keep_spares(type kind, Spares *spares) except -1
+
+cdef inline object spare_or_new(Spares *spares):
+    """Return a spare one, as its last use has left its C fields, or a new one."""
+    cdef type kind
+    if spares.count > 0:
+        spares.count -= 1
+        return tracked(spares.kept[spares.count])
+    kind = <type>spares.kind
+    return kind.__new__(kind)

@@ -27,7 +27,7 @@ from meantime._core.receivers import check_receivers
 
 from cpython.exc cimport PyErr_WriteUnraisable
 from cpython.object cimport PyObject, PyTypeObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_DECREF, Py_INCREF
 
 from meantime._core.calls cimport take_exception
 from meantime._core.parking cimport FINISHED, PENDING, Waiter
@@ -41,6 +41,14 @@ cdef extern from "coroutine.h":
     void leave_untracked(PyTypeObject *type) noexcept
     void set_coroutine_slots(PyTypeObject *type, sendfunc send) noexcept
     void needs_no_finalizer(object ended) noexcept
+    void drop_finalizer_note(PyObject *ended) noexcept
+    bint is_final(PyTypeObject *type) noexcept
+    void bring_back_empty(PyObject *ended) noexcept
+    ctypedef void (*destructor)(PyObject *object) noexcept
+    destructor dealloc_of(PyTypeObject *type) noexcept
+    void set_dealloc(PyTypeObject *type, destructor function) noexcept
+    int PyObject_CallFinalizerFromDealloc(PyObject *object) noexcept
+    void PyObject_GC_UnTrack(PyObject *object) noexcept
     void find_finalizer_note(object fresh) noexcept
     object iterator_of(object awaitable)
     object empty_code(const char *file, const char *function)
@@ -399,6 +407,41 @@ cdef int track_by_hand(type kind) except -1:
 
 cdef int send(Coroutine self, object value, PyObject **result) except -1:
     return self.step(value, result)
+
+
+# ---- being used again
+
+# An object that has ended is not taken apart and made anew: it only lets go of what it referred to.
+
+
+cdef int keep_spares(type kind, Spares *spares) except -1:
+    if not is_final(<PyTypeObject *>kind):
+        raise TypeError(f"{kind.__name__} may have subclasses, which are of another size")
+    spares.kind = <PyObject *>kind
+    spares.count = 0
+    spares.dealloc = dealloc_of(<PyTypeObject *>kind)
+    set_dealloc(<PyTypeObject *>kind, lay_aside)
+    return 0
+
+
+cdef void lay_aside(PyObject *coroutine) noexcept:
+    """In the place of tp_dealloc."""
+    cdef Spares *spares = (<Coroutine>coroutine).spares
+    if (<Coroutine>coroutine).stage != ENDED or spares.count == SPARES_MAX:
+        # The class's own function leaves this out where another was put in its place.
+        if PyObject_CallFinalizerFromDealloc(coroutine) == 0:
+            spares.dealloc(coroutine)
+        return
+    # A collection that is under way must not come back to it.
+    PyObject_GC_UnTrack(coroutine)
+    bring_back_empty(coroutine)
+    if spares.count == SPARES_MAX:
+        # What it referred to went with it, and laid others aside.
+        Py_DECREF(<object>coroutine)
+        return
+    drop_finalizer_note(coroutine)
+    spares.kept[spares.count] = coroutine
+    spares.count += 1
 
 
 cdef type FutureIterator = type(iter(asyncio.Future(loop=LoopOfNone())))

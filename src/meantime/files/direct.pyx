@@ -31,6 +31,7 @@ from meantime.files.filecalls cimport (
     NextLine,
     Positional,
     Sync,
+    plain_call,
 )
 from meantime.files.openfile cimport OpenFile
 
@@ -207,15 +208,9 @@ cdef class DirectFile(OpenFile):
     # ---- how calls are made
 
     cdef Call call(self, str name, int kind, int count, object first, object method=None):
-        cdef Call made = Call.__new__(Call)
-        made.file = self
-        made.name = name
-        made.kind = kind
-        made.count = count
-        made.first = first
-        made.method = self.method(name) if method is None else method
-        made.stage = FRESH
-        return made
+        if method is None:
+            method = self.method(name)
+        return plain_call(self, name, kind, count, first, method)
 
     cdef object flush_call(self):
         return self.call("flush", WRITING, 0, None)

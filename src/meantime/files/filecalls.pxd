@@ -30,6 +30,11 @@ cdef class Call(Coroutine):
     cdef Py_ssize_t room(self) except -1
     cdef object taken(self, object value)
 
+cdef class PlainCall(Call):
+    pass
+
+cdef Call plain_call(OpenFile file, str name, int kind, int count, object first, object method)
+
 cdef class NextLine(Call):
     cdef bint is_step             # of `async for`, which ends with the file
     cdef bint is_plain            # the line comes from a thread, and none is ahead

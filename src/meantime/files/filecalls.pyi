@@ -5,6 +5,9 @@ class Call:
     def drained(self) -> object: ...
 
 @final
+class PlainCall(Call): ...
+
+@final
 class NextLine(Call): ...
 
 @final

@@ -6,7 +6,7 @@ from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int64_t
 
-from meantime._core.coroutine cimport Coroutine
+from meantime._core.coroutine cimport FRESH, Coroutine, Spares, keep_spares, spare_or_new
 from meantime._core.files cimport read_at as read_at_on_ring
 from meantime._core.files cimport sync as sync_on_ring
 from meantime._core.files cimport write_at as write_at_on_ring
@@ -26,6 +26,8 @@ from meantime.files.turns cimport is_time_to_pause, is_time_to_pause_after_small
 cdef extern from "answers.h":
     ctypedef PyObject *(*answer_next)(PyObject *) noexcept
     void set_answering(PyTypeObject *type, answer_next next) noexcept
+
+cdef Spares spare_calls
 
 
 cdef class Call(Coroutine):
@@ -69,7 +71,11 @@ cdef class Call(Coroutine):
         cache.may_wait = False
         cache.room_bytes = INLINE_BYTES_MAX
         try:
-            result = self.attempt()
+            if self.method is file.write_method and file.ahead is None:
+                file.position = -1
+                result = self.method(self.first)
+            else:
+                result = self.attempt()
         except WouldWait:
             cache.may_wait = True
             return self.hop(self.made_in_thread)
@@ -175,6 +181,27 @@ cdef class Call(Coroutine):
             with memoryview(self.first) as view, view.cast("B") as target:
                 target[:count] = memoryview(own)[:count]
         return count
+
+
+@cython.final
+cdef class PlainCall(Call):
+    """One that is nothing more."""
+
+    def __cinit__(self):
+        self.spares = &spare_calls
+
+
+cdef Call plain_call(OpenFile file, str name, int kind, int count, object first, object method):
+    cdef Call made = <Call>spare_or_new(&spare_calls)
+    made.file = file
+    made.name = name
+    made.kind = kind
+    made.count = count
+    made.first = first
+    made.method = method
+    made.is_paused = False
+    made.stage = FRESH
+    return made
 
 
 @cython.final
@@ -357,6 +384,7 @@ cdef class Close(Coroutine):
         return self.finish(None)
 
 
-set_answering(<PyTypeObject *>Call, NULL)
+set_answering(<PyTypeObject *>PlainCall, NULL)
+keep_spares(PlainCall, &spare_calls)
 set_answering(<PyTypeObject *>NextLine, NULL)
 set_answering(<PyTypeObject *>Positional, NULL)

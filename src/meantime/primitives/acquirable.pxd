@@ -1,4 +1,4 @@
-from meantime._core.coroutine cimport Coroutine
+from meantime._core.coroutine cimport Coroutine, Spares
 from meantime.primitives.waiters cimport LoopBound
 
 cdef class Acquirable(LoopBound):
@@ -13,8 +13,11 @@ cdef class BoundCall(Coroutine):
     cdef void *vectorcall
     cdef bint is_called
 
-    cdef object call(self)
+    cdef object call_again(self)
     cdef BoundCall another(self)
+    # Try to do all of it in the first step, and return whether that was possible.
+    cdef bint ends_at_once(self) except -1
 
-# Make the objects of a class callable.
-cdef int make_callable(type kind) except -1
+# Make the objects of a final class callable, and keep those that have ended.
+cdef int make_bound_call(type kind, Spares *spares) except -1
+cdef BoundCall new_call(Spares *spares, Acquirable owner)

@@ -12,19 +12,34 @@ cimport cython
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.tuple cimport PyTuple_GET_SIZE
 
-from meantime._core.coroutine cimport FRESH, Coroutine
+from meantime._core.coroutine cimport (
+    ENDED,
+    FRESH,
+    Coroutine,
+    Spares,
+    keep_spares,
+    spare_or_new,
+)
 from meantime.primitives.waiters cimport LoopBound
 
 cdef extern from *:
     """
+    #define next_of(type) ((type)->tp_iternext)
+    #define set_next(type, function) ((type)->tp_iternext = (iternextfunc)(function))
+
     /* Let objects of a type be called without a tuple of arguments, by the function in a field. */
     #define set_vectorcall(type, offset) \\
         ((type)->tp_vectorcall_offset = (offset), \\
          (type)->tp_call = PyVectorcall_Call, \\
          (type)->tp_flags |= Py_TPFLAGS_HAVE_VECTORCALL)
     """
+    ctypedef PyObject *(*iternextfunc)(PyObject *iterator) except? NULL
+    iternextfunc next_of(PyTypeObject *type) noexcept
+    void set_next(PyTypeObject *type, iternextfunc function) noexcept
     void set_vectorcall(PyTypeObject *type, Py_ssize_t offset) noexcept
     Py_ssize_t PyVectorcall_NARGS(size_t flagged_count) noexcept
+
+cdef Spares spare_leaves
 
 # How many arguments the interpreter gives to __aexit__.
 cdef enum:
@@ -39,8 +54,8 @@ cdef class BoundCall(Coroutine):
     def __self__(self):
         return self.owner
 
-    cdef object call(self):
-        made = self.another() if self.is_called else self
+    cdef object call_again(self):
+        made = self.another()
         made.is_called = True
         made.stage = FRESH
         return made
@@ -48,10 +63,17 @@ cdef class BoundCall(Coroutine):
     cdef BoundCall another(self):
         return new_enter(self.owner)
 
+    cdef bint ends_at_once(self) except -1:
+        return False
+
 
 cdef object called(BoundCall self, PyObject **arguments, size_t flagged_count, PyObject *names):
     cdef Py_ssize_t count = PyVectorcall_NARGS(flagged_count)
     cdef Py_ssize_t expected = EXIT_ARGUMENTS if type(self) is Leave else 0
+    if count == expected and names == NULL and not self.is_called:
+        self.is_called = True
+        self.stage = FRESH
+        return self
     if names != NULL:
         count += PyTuple_GET_SIZE(<object>names)
     if count != expected:
@@ -59,12 +81,43 @@ cdef object called(BoundCall self, PyObject **arguments, size_t flagged_count, P
             f"{self.qualified_name()}() takes {expected + 1} positional "
             f"argument{'s' if expected else ''} but {count + 1} were given"
         )
-    return self.call()
+    return self.call_again()
+
+
+cdef PyObject *next_step(PyObject *call) except? NULL:
+    """Go on as any coroutine, but for what ends in its first step and returns None.
+
+    What is tried there runs no code of the program's, which could raise StopIteration.
+    """
+    cdef BoundCall self = <BoundCall>call
+    if self.stage == FRESH:
+        self.stage = ENDED
+        if self.ends_at_once():
+            return NULL
+        self.stage = FRESH
+    return next_of_coroutine(call)
+
+
+cdef BoundCall new_call(Spares *spares, Acquirable owner):
+    """Return one that has not been called."""
+    cdef BoundCall made = <BoundCall>spare_or_new(spares)
+    made.owner = owner
+    made.is_called = False
+    return made
+
+
+cdef int make_bound_call(type kind, Spares *spares) except -1:
+    make_callable(kind)
+    set_next(<PyTypeObject *>kind, next_step)
+    return keep_spares(kind, spares)
 
 
 cdef int make_callable(type kind) except -1:
     set_vectorcall(<PyTypeObject *>kind, offset_of_vectorcall)
     return 0
+
+
+# ---- the methods
 
 
 cdef class AsyncWithMethod:
@@ -133,13 +186,20 @@ cdef BoundCall new_enter(Acquirable owner):
 
 @cython.final
 cdef class Leave(BoundCall):
+    def __cinit__(self):
+        self.spares = &spare_leaves
+
     cdef str qualified_name(self):
         return f"{type(self.owner).__name__}.__aexit__"
 
+    cdef bint ends_at_once(self) except -1:
+        if not self.owner.is_plain():
+            return False
+        self.owner.let_go()
+        return True
+
     cdef object begin(self):
-        if self.owner.is_plain():
-            self.owner.let_go()
-        else:
+        if not self.ends_at_once():
             (<object>self.owner).release()
         return self.finish(None)
 
@@ -148,13 +208,12 @@ cdef class Leave(BoundCall):
 
 
 cdef BoundCall new_leave(Acquirable owner):
-    cdef Leave made = Leave.__new__(Leave)
-    made.owner = owner
-    return made
+    return new_call(&spare_leaves, owner)
 
 
+cdef iternextfunc next_of_coroutine = next_of(<PyTypeObject *>Coroutine)
 cdef BoundCall any_call = BoundCall.__new__(BoundCall)
 cdef Py_ssize_t offset_of_vectorcall = (
     <char *>&any_call.vectorcall - <char *><PyObject *>any_call)
 make_callable(Enter)
-make_callable(Leave)
+make_bound_call(Leave, &spare_leaves)

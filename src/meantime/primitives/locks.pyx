@@ -7,8 +7,8 @@ from meantime._core.receivers import check_receivers
 cimport cython
 from cpython.object cimport PyTypeObject
 
-from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
-from meantime.primitives.acquirable cimport Acquirable, BoundCall, make_callable
+from meantime._core.coroutine cimport FRESH, Coroutine, Spares, mark_coroutine_function
+from meantime.primitives.acquirable cimport Acquirable, BoundCall, make_bound_call, new_call
 from meantime.primitives.faces cimport name_class_in_errors
 from meantime.primitives.waiters cimport (
     LoopBound,
@@ -21,6 +21,8 @@ from meantime.primitives.waiters cimport (
     wake,
 )
 
+cdef Spares spare_enters
+
 
 cdef class AcquireLock(BoundCall):
     cdef object waiter
@@ -28,10 +30,16 @@ cdef class AcquireLock(BoundCall):
     cdef str qualified_name(self):
         return "Lock.acquire"
 
+    cdef bint ends_at_once(self) except -1:
+        lock = <Lock>self.owner
+        if lock._locked or (lock._waiters and not all_cancelled(lock._waiters)):
+            return False
+        lock._locked = True
+        return True
+
     cdef object begin(self):
         lock = <Lock>self.owner
-        if not lock._locked and (not lock._waiters or all_cancelled(lock._waiters)):
-            lock._locked = True
+        if self.ends_at_once():
             return self.acquired()
         self.waiter = lock.new_waiter()
         if lock._waiters is None:
@@ -59,6 +67,9 @@ cdef class AcquireLock(BoundCall):
 
 @cython.final
 cdef class EnterLock(AcquireLock):
+    def __cinit__(self):
+        self.spares = &spare_enters
+
     cdef str qualified_name(self):
         return "Lock.__aenter__"
 
@@ -112,9 +123,7 @@ cdef class Lock(Acquirable):
         self.wake_first()
 
     cdef BoundCall entering(self):
-        cdef EnterLock made = EnterLock.__new__(EnterLock)
-        made.owner = self
-        return made
+        return new_call(&spare_enters, self)
 
     cdef int let_go(self) except -1:
         if not self._locked:
@@ -221,5 +230,5 @@ mark_coroutine_function(Lock.acquire)
 mark_coroutine_function(Event.wait)
 name_class_in_errors(<PyTypeObject *>Lock)
 name_class_in_errors(<PyTypeObject *>Event)
-make_callable(EnterLock)
+make_bound_call(EnterLock, &spare_enters)
 check_receivers(globals())

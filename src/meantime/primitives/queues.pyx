@@ -11,7 +11,14 @@ from meantime.primitives.shutdown import QueueShutDown
 cimport cython
 from cpython.object cimport PyObject_Size, PyTypeObject
 
-from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
+from meantime._core.coroutine cimport (
+    FRESH,
+    Coroutine,
+    Spares,
+    keep_spares,
+    mark_coroutine_function,
+    spare_or_new,
+)
 from meantime.primitives.faces cimport name_class_in_errors
 from meantime.primitives.locks cimport Event
 from meantime.primitives.waiters cimport (
@@ -32,10 +39,16 @@ cdef object heappush = heapq.heappush
 cdef object heappop = heapq.heappop
 
 
+cdef Spares spare_gets, spare_puts
+
+
 @cython.final
 cdef class Get(Coroutine):
     cdef Queue queue
     cdef object waiter
+
+    def __cinit__(self):
+        self.spares = &spare_gets
 
     cdef str qualified_name(self):
         return "Queue.get"
@@ -69,6 +82,9 @@ cdef class Put(Coroutine):
     cdef Queue queue
     cdef object item
     cdef object waiter
+
+    def __cinit__(self):
+        self.spares = &spare_puts
 
     cdef str qualified_name(self):
         return "Queue.put"
@@ -282,7 +298,7 @@ cdef class Queue(LoopBound):
         Raises:
             QueueShutDown: the queue was shut down.
         """
-        cdef Put made = Put.__new__(Put)
+        cdef Put made = <Put>spare_or_new(&spare_puts)
         made.queue = self
         made.item = item
         made.stage = FRESH
@@ -326,7 +342,7 @@ cdef class Queue(LoopBound):
         Raises:
             QueueShutDown: the queue was shut down, and is empty.
         """
-        cdef Get made = Get.__new__(Get)
+        cdef Get made = <Get>spare_or_new(&spare_gets)
         made.queue = self
         made.stage = FRESH
         return made
@@ -457,6 +473,8 @@ cdef int leave_line(object line, object waiter) except -1:
     return 0
 
 
+keep_spares(Get, &spare_gets)
+keep_spares(Put, &spare_puts)
 mark_coroutine_function(Queue.put)
 mark_coroutine_function(Queue.get)
 mark_coroutine_function(Queue.join)

@@ -8,8 +8,8 @@ from meantime._core.receivers import check_receivers
 cimport cython
 from cpython.object cimport PyTypeObject
 
-from meantime._core.coroutine cimport FRESH, mark_coroutine_function
-from meantime.primitives.acquirable cimport Acquirable, BoundCall, make_callable
+from meantime._core.coroutine cimport FRESH, Spares, mark_coroutine_function
+from meantime.primitives.acquirable cimport Acquirable, BoundCall, make_bound_call, new_call
 from meantime.primitives.faces cimport name_class_in_errors
 from meantime.primitives.waiters cimport (
     all_cancelled,
@@ -26,6 +26,8 @@ from meantime.primitives.waiters cimport (
 # allows. Before, one at most. asyncio's own says which it is: there, it tells whether it woke one.
 cdef bint WAKES_AS_MANY = asyncio.Semaphore(0)._wake_up_next() is False
 
+cdef Spares spare_enters
+
 
 cdef class AcquireSemaphore(BoundCall):
     cdef object waiter
@@ -33,10 +35,12 @@ cdef class AcquireSemaphore(BoundCall):
     cdef str qualified_name(self):
         return "Semaphore.acquire"
 
+    cdef bint ends_at_once(self) except -1:
+        return self.owner.is_plain() and (<Semaphore>self.owner).takes_one()
+
     cdef object begin(self):
         semaphore = <Semaphore>self.owner
-        if not semaphore.must_wait():
-            semaphore._value -= 1
+        if semaphore.takes_one():
             return self.acquired()
         self.waiter = semaphore.new_waiter()
         if semaphore._waiters is None:
@@ -75,6 +79,9 @@ cdef class AcquireSemaphore(BoundCall):
 
 @cython.final
 cdef class EnterSemaphore(AcquireSemaphore):
+    def __cinit__(self):
+        self.spares = &spare_enters
+
     cdef str qualified_name(self):
         return "Semaphore.__aenter__"
 
@@ -129,14 +136,19 @@ cdef class Semaphore(Acquirable):
         return woken if WAKES_AS_MANY else None
 
     cdef BoundCall entering(self):
-        cdef EnterSemaphore made = EnterSemaphore.__new__(EnterSemaphore)
-        made.owner = self
-        return made
+        return new_call(&spare_enters, self)
 
     cdef int let_go(self) except -1:
         self._value += 1
         self.wake_next()
         return 0
+
+    cdef bint takes_one(self) except -1:
+        """Let one in, if nobody has to wait."""
+        if self.must_wait():
+            return False
+        self._value -= 1
+        return True
 
     cdef bint must_wait(self) except -1:
         if not self.is_plain():
@@ -197,7 +209,7 @@ cdef class BoundedSemaphore(Semaphore):
 
 
 mark_coroutine_function(Semaphore.acquire)
-make_callable(EnterSemaphore)
+make_bound_call(EnterSemaphore, &spare_enters)
 name_class_in_errors(<PyTypeObject *>Semaphore)
 name_class_in_errors(<PyTypeObject *>BoundedSemaphore)
 check_receivers(globals())

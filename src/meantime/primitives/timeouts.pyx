@@ -7,7 +7,14 @@ from meantime._core.receivers import check_receivers
 
 cimport cython
 
-from meantime._core.coroutine cimport FRESH, Coroutine, mark_coroutine_function
+from meantime._core.coroutine cimport (
+    FRESH,
+    Coroutine,
+    Spares,
+    keep_spares,
+    mark_coroutine_function,
+    spare_or_new,
+)
 from meantime._core.schedule cimport SchedulingLoop
 from meantime._core.tasks cimport count_cancels
 from meantime._core.timers cimport TimerHandle
@@ -52,9 +59,15 @@ cdef class Expiry(TimerHandle):
         return 0
 
 
+cdef Spares spare_enterings, spare_leavings
+
+
 @cython.final
 cdef class Entering(Coroutine):
     cdef Timeout timeout
+
+    def __cinit__(self):
+        self.spares = &spare_enterings
 
     cdef str qualified_name(self):
         return "Timeout.__aenter__"
@@ -69,6 +82,9 @@ cdef class Leaving(Coroutine):
     cdef Timeout timeout
     cdef object kind
     cdef object exception
+
+    def __cinit__(self):
+        self.spares = &spare_leavings
 
     cdef str qualified_name(self):
         return "Timeout.__aexit__"
@@ -136,14 +152,14 @@ cdef class Timeout:
 
     def __aenter__(self):
         """Start counting, in the task that runs."""
-        cdef Entering entering = Entering.__new__(Entering)
+        cdef Entering entering = <Entering>spare_or_new(&spare_enterings)
         entering.timeout = self
         entering.stage = FRESH
         return entering
 
     def __aexit__(self, exc_type, exc_val, exc_tb):
         """Stop counting. A cancellation by this timeout leaves as TimeoutError."""
-        cdef Leaving leaving = Leaving.__new__(Leaving)
+        cdef Leaving leaving = <Leaving>spare_or_new(&spare_leavings)
         leaving.timeout = self
         leaving.kind = exc_type
         leaving.exception = exc_val
@@ -285,6 +301,8 @@ def timeout_at(when):
     return made
 
 
+keep_spares(Entering, &spare_enterings)
+keep_spares(Leaving, &spare_leavings)
 mark_coroutine_function(Timeout.__aenter__)
 mark_coroutine_function(Timeout.__aexit__)
 check_receivers(globals())
