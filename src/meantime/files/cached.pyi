@@ -1,10 +1,11 @@
 from asyncio import Future
-from typing import Any
+from typing import Any, final
 
 from _typeshed import ReadableBuffer, StrOrBytesPath, WriteableBuffer
 
 class WouldWaitForDisk(BaseException): ...
 
+@final
 class CachedFile:
     def readinto(self, buffer: WriteableBuffer) -> int: ...
     def readall(self) -> bytes: ...

@@ -9,8 +9,10 @@ backlog, in order, and whoever made the call has a thread hand it over before th
 import errno
 import io
 import os
+import sys
 from functools import partial
 
+cimport cython
 from cpython.buffer cimport (
     PyBUF_SIMPLE,
     PyBUF_WRITABLE,
@@ -18,11 +20,20 @@ from cpython.buffer cimport (
     PyObject_GetBuffer,
 )
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyTypeObject
 from libc.errno cimport EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
 from libc.errno cimport errno as error_number
 from libc.stdint cimport int64_t
 
 from meantime._core.files cimport read_at as read_at_on_ring
+
+cdef extern from *:
+    """
+    #define set_attributes(type, function) ((type)->tp_getattro = (getattrofunc)(function))
+    """
+    ctypedef void *getattrofunc
+    void set_attributes(PyTypeObject *type, getattrofunc function) noexcept
+    object PyObject_GenericGetAttr(object owner, object name)
 
 
 class WouldWaitForDisk(BaseException):
@@ -40,6 +51,7 @@ cdef bint is_refusal(int number) noexcept:
     return number in (EAGAIN, EOPNOTSUPP, ENOSYS, EINVAL, EPERM)
 
 
+@cython.final
 cdef class CachedFile:
     """Stands in for an io.FileIO of a regular file."""
 
@@ -254,6 +266,17 @@ cdef class CachedFile:
 
     def __repr__(self):
         return f"<CachedFile on {self.plain!r}>"
+
+
+cdef object attribute_of(CachedFile self, object name):
+    """Python's buffers ask for `closed` in each call."""
+    if name is CLOSED:
+        return self.fd < 0
+    return PyObject_GenericGetAttr(self, name)
+
+
+cdef str CLOSED = sys.intern("closed")
+set_attributes(<PyTypeObject *>CachedFile, <getattrofunc>attribute_of)
 
 
 def stand_in(plain):

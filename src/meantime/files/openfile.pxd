@@ -9,6 +9,7 @@ cdef class LinesAhead:
     cdef Py_ssize_t size
     cdef Py_ssize_t taken         # before it, all lines are
     cdef str newline              # of a str: what ends a line; empty for \n, \r and \r\n
+    cdef int ascii_end            # what ends one, where all of it is ASCII; else 0
     cdef object start             # the place of the first of them
     cdef OpenFile forgetful       # the file, once these are its next lines no longer
     cdef PyObject *owner          # the file, while these are its next lines; not held

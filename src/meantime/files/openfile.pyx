@@ -19,15 +19,40 @@ cdef extern from "Python.h":
                               int direction) except -2
     object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
 
+cdef extern from *:
+    """
+    #define is_ascii(text) PyUnicode_IS_COMPACT_ASCII(text)
+
+    /* Return the line that begins at `*at`, and move behind it. */
+    static inline PyObject *take_ascii_line(PyObject *text, Py_ssize_t size, int end,
+                                            Py_ssize_t *at)
+    {
+        const char *start = (const char *)PyUnicode_1BYTE_DATA(text) + *at;
+        const char *found = memchr(start, end, size - *at);
+        Py_ssize_t length = found == NULL ? size - *at : found - start + 1;
+        PyObject *line;
+        *at += length;
+        if (length == 1)
+            return PyUnicode_Substring(text, *at - 1, *at);  /* those exist already */
+        line = PyUnicode_New(length, 127);
+        if (line != NULL)
+            memcpy(PyUnicode_1BYTE_DATA(line), start, length);
+        return line;
+    }
+    """
+    bint is_ascii(object text) noexcept
+    object take_ascii_line(object text, Py_ssize_t size, int end, Py_ssize_t *at)
+
 cdef extern from "answers.h":
     ctypedef PyObject *(*answer_next)(PyObject *) noexcept
     PyObject *answer_with(PyObject *value) noexcept
     void set_answering(PyTypeObject *type, answer_next next) noexcept
 
 cdef enum:
-    # Lines are read ahead in growing pieces: a program that wants one line pays for few.
+    # Lines are read ahead in growing pieces: a program that wants one line pays for few. Memory for
+    # larger ones than these would be the kernel's to give and to take back, each time.
     AHEAD_BYTES_MIN = 1 << 13
-    AHEAD_BYTES_MAX = 1 << 18
+    AHEAD_BYTES_MAX = 1 << 16
 
 
 @cython.final
@@ -35,11 +60,12 @@ cdef class LinesAhead:
     """Whole lines that were read already. To await it is to take the next one, at once."""
 
     def __await__(self):
-        cdef OpenFile file = self.forgetful
+        cdef OpenFile file
+        if self.owner != NULL and self.has_line() and not (<OpenFile>self.owner).turns.busy:
+            return self
+        file = self.forgetful if self.owner == NULL else <OpenFile>self.owner
         if file is None:
-            file = <OpenFile>self.owner if self.owner != NULL else None
-            if file is None or (not file.turns.busy and self.has_line()):
-                return self
+            return self
         # Somebody else has taken it since, or is about to.
         return file.next_line_call(True)
 
@@ -56,6 +82,8 @@ cdef class LinesAhead:
             self.taken = end_of_bytes(PyBytes_AS_STRING(self.text), start, self.size)
             return PyBytes_FromStringAndSize(PyBytes_AS_STRING(self.text) + start,
                                              self.taken - start)
+        if self.ascii_end:
+            return take_ascii_line(self.text, self.size, self.ascii_end, &self.taken)
         self.taken = self.end_of_text(start)
         return PyUnicode_Substring(self.text, start, self.taken)
 
@@ -153,6 +181,8 @@ cdef class OpenFile:
         ahead.text = text
         ahead.size = len(text)
         ahead.newline = self.newline
+        if self.is_text and PyUnicode_GET_LENGTH(self.newline) == 1 and is_ascii(text):
+            ahead.ascii_end = PyUnicode_READ_CHAR(self.newline, 0)
         ahead.start = place
         ahead.owner = <PyObject *>self
         self.ahead = ahead
