@@ -200,7 +200,8 @@ def tcp_echoes() -> Iterator[Question]:
                     "messages/s",
                     Run("echo_tcp", ("--style", style, *shape(size, connections))),
                     tier=QUICK if (style, size, connections) in quick else tier,
-                    with_c_server=style == "protocol",
+                    # In C there is one style. Of `buffered` it would say nothing more.
+                    with_c_server=style != "buffered",
                 )
 
 
@@ -214,6 +215,7 @@ def tcp_lines() -> Iterator[Question]:
                 f"TCP echo, readline, {title}, {connections_text(connections)}",
                 "messages/s",
                 Run("echo_tcp", words),
+                with_c_server=True,
                 tier=QUICK if (line, connections) == (64, 1) else USUAL,
             )
 
