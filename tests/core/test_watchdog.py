@@ -661,8 +661,8 @@ def ask_for_the_frame(is_inside, may_go_on):
     return names_of(sys._getframe()), is_inside.release(), may_go_on.acquire(), kept
 
 
-@pytest.mark.parametrize("ask", [ask_by_locals, ask_for_the_frame])
-def test_a_function_keeps_the_names_it_has_asked_for_while_it_is_looked_at(ask):
+def looks_while(function):
+    """Return what another thread sees while a function of two locks waits."""
     is_inside, may_go_on = threading.Lock(), threading.Lock()
     is_inside.acquire()
     may_go_on.acquire()
@@ -678,8 +678,31 @@ def test_a_function_keeps_the_names_it_has_asked_for_while_it_is_looked_at(ask):
 
     looking = threading.Thread(target=look_in)
     looking.start()
-    names = ask(is_inside, may_go_on)[0]
+    function(is_inside, may_go_on)
     looking.join()
-    [(frames, _)] = seen
+    return seen
+
+
+@pytest.mark.parametrize("ask", [ask_by_locals, ask_for_the_frame])
+def test_a_function_keeps_the_names_it_has_asked_for_while_it_is_looked_at(ask):
+    returned = []
+    [(frames, _)] = looks_while(lambda *locks: returned.extend(ask(*locks)))
     assert frames[0][0] is ask.__code__
-    assert names["kept"] == "here"
+    assert returned[0]["kept"] == "here"
+
+
+class Proxy:
+    """Stands in for something that is not there in every thread."""
+
+    @property
+    def __dict__(self):
+        raise RuntimeError("this is no thread to ask in")
+
+    def wait(self, is_inside, may_go_on):
+        return is_inside.release(), may_go_on.acquire()
+
+
+def test_nothing_of_a_class_runs_in_the_thread_that_looks():
+    [(frames, kinds)] = looks_while(Proxy().wait)
+    assert frames[0][0] is Proxy.wait.__code__
+    assert kinds["self"] is Proxy

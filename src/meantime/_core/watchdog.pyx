@@ -22,6 +22,7 @@ cdef extern from "Python.h":
     int PyGC_Disable() noexcept
     int PyGC_Enable() noexcept
     Py_ssize_t Py_REFCNT(object counted) noexcept
+    object PyObject_GenericGetDict(object owner, void *context)
 
 cdef extern from "watchdog.h" nogil:
     struct Dog "struct dog":
@@ -347,7 +348,7 @@ cpdef dict variables_of(object frame):
 cdef dict attributes_of(object owner):
     """Return an object's attributes, without running anything of its class."""
     try:
-        attributes = object.__getattribute__(owner, "__dict__")
+        attributes = PyObject_GenericGetDict(owner, NULL)
     except AttributeError:
         return {}
     return attributes if type(attributes) is dict else {}
