@@ -1,12 +1,15 @@
 """The table of calls that are known to block: its form, and that what it names exists."""
 
-import importlib
+import ast
+import importlib.util
 import json
 import sys
 
 import pytest
 
+from meantime.guard.calls import resolve
 from meantime.guard.known_calls import TABLE, Index, find, table
+from meantime.guard.places import module_of
 
 ROWS = json.loads(TABLE.read_text())["rows"]
 STANDARD = [name for row in ROWS if row["package"] is None for name in row["calls"]]
@@ -66,3 +69,31 @@ def test_looking_up_imports_nothing():
     before = set(sys.modules)
     Index().refresh()
     assert set(sys.modules) == before
+
+
+class Lazy:
+    """Makes what it stands for when it is first asked for anything."""
+
+    @property
+    def __class__(self):
+        raise RuntimeError("there is nothing yet")
+
+    def get(self):
+        return None
+
+
+def test_what_stands_in_for_an_object_is_not_asked():
+    called = ast.parse("lazy.get", mode="eval").body
+    assert resolve(called, None, {"lazy": Lazy()}, {}) is Lazy.get
+
+
+def test_a_module_that_is_loaded_on_first_use_is_not_loaded(tmp_path, monkeypatch):
+    file = tmp_path / "loaded_late.py"
+    file.write_text("raise RuntimeError('it was loaded')\n")
+    spec = importlib.util.spec_from_file_location("loaded_late", file)
+    spec.loader = importlib.util.LazyLoader(spec.loader)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setitem(sys.modules, "loaded_late", module)
+    assert module_of("/there/is/no/such/file.py") is None
+    assert find("loaded_late.function") is None

@@ -345,7 +345,7 @@ cpdef dict variables_of(object frame):
     return variables
 
 
-cdef dict attributes_of(object owner):
+cpdef dict attributes_of(object owner):
     """Return an object's attributes, without running anything of its class."""
     try:
         attributes = PyObject_GenericGetDict(owner, NULL)

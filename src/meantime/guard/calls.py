@@ -8,10 +8,11 @@ import dis
 import linecache
 import sys
 from dataclasses import dataclass
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from meantime.guard.known_calls import Index, KnownCall, find, in_class
-from meantime.guard.places import IMPORTING, module_of
+from meantime.guard.places import IMPORTING, module_of, names_in
 
 if TYPE_CHECKING:
     from types import CodeType
@@ -137,12 +138,14 @@ def resolve(expression: ast.expr, method: str | None, names: dict[str, Any], kin
         return in_kind(kinds[f"self.{path[0]}"], path[1:])
     if expression.id in kinds:
         return in_kind(kinds[expression.id], path)
-    found = names.get(expression.id, getattr(builtins, expression.id, None))
+    found: Any = names.get(expression.id, getattr(builtins, expression.id, None))
     for position, name in enumerate(path):
-        if isinstance(found, type):
+        # Not by isinstance, which asks an object for its class: one that stands in for something
+        # else may have to make that first.
+        if issubclass(type(found), type):
             found = in_class(found, name)
-        elif isinstance(found, type(sys)):
-            found = found.__dict__.get(name)
+        elif issubclass(type(found), ModuleType):
+            found = names_in(found).get(name)
         else:
             return in_kind(type(found), path[position:])
         if found is None:

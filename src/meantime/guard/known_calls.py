@@ -7,7 +7,10 @@ import json
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
+
+from meantime.guard.places import names_in
 
 # Where a name of the table is not the one that people write.
 WRITTEN = {
@@ -112,10 +115,12 @@ def find(name: str) -> Any:
 def attribute(owner: Any, names: list[str]) -> Any:
     """Return an attribute of an attribute, of modules and classes only, or None."""
     for name in names:
-        if isinstance(owner, type):
+        if issubclass(type(owner), type):
             owner = in_class(owner, name)
+        elif issubclass(type(owner), ModuleType):
+            owner = names_in(owner).get(name)
         else:
-            owner = getattr(owner, "__dict__", {}).get(name)
+            return None
         if owner is None:
             return None
     return owner

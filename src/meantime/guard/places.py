@@ -8,6 +8,7 @@ import os
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from meantime.guard.findings import Place
@@ -183,6 +184,12 @@ def waits_at(task: Any) -> Place | None:
 def module_of(file: str) -> str | None:
     """Return the name of the module that was loaded from a file."""
     for name, module in tuple(sys.modules.items()):
-        if getattr(module, "__dict__", {}).get("__file__") == file:
+        if issubclass(type(module), ModuleType) and names_in(module).get("__file__") == file:
             return name
     return None
+
+
+def names_in(module: ModuleType) -> dict[str, Any]:
+    """Return a module's names, and leave one that is loaded when it is first used as it is."""
+    names: dict[str, Any] = object.__getattribute__(module, "__dict__")
+    return names

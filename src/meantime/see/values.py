@@ -12,7 +12,6 @@ import datetime
 import decimal
 import enum
 import fractions
-import inspect
 import ipaddress
 import logging
 import pathlib
@@ -23,7 +22,7 @@ import weakref
 from dataclasses import dataclass, field
 from typing import Any
 
-from meantime._core.watchdog import variables_of
+from meantime._core.watchdog import attributes_of, variables_of
 from meantime.see.known import SHAREABLE
 
 # Those that nobody can change.
@@ -178,13 +177,3 @@ def asks_only(kind: type, method: str) -> bool:
 def full_name(kind: type) -> str:
     """Return a class's name with its module's."""
     return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def attributes_of(value: Any) -> dict[str, Any]:
-    """Return an object's own attributes, without asking the object."""
-    found = inspect.getattr_static(type(value), "__dict__", None)
-    try:
-        attributes = object.__getattribute__(value, "__dict__")
-    except AttributeError:
-        return {}
-    return attributes if found is not None and type(attributes) is dict else {}
