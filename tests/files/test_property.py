@@ -40,6 +40,8 @@ pieces = st.one_of(
     st.binary(max_size=60),
     st.builds(lambda piece, times: piece * times, st.binary(min_size=1, max_size=20),
               st.integers(1, 2000)),
+    st.builds(lambda piece, times: piece * times, st.binary(min_size=20, max_size=20),
+              st.integers(2000, 20_000)),
 )  # fmt: skip
 byte_calls = st.one_of(
     reads,

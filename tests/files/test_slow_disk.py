@@ -1,4 +1,4 @@
-"""Reads and writes that the kernel has not done yet, on io_uring.
+"""Reads and writes that the kernel has not done yet.
 
 No disk here is slow enough to be met at it. So the file's descriptor is made that of a pipe: a read
 of it is under way until somebody writes, and a write while the pipe is full.
@@ -19,15 +19,12 @@ import pytest
 
 import meantime
 from meantime import files
-from tests.conftest import why_unavailable
-
-reason = why_unavailable("io_uring")
-pytestmark = pytest.mark.skipif(reason is not None, reason=str(reason))
+from tests.files.full_file import FullFile
 
 
 @pytest.fixture
-def loop():
-    loop = meantime.EventLoop(backend="io_uring")
+def loop(backend):
+    loop = meantime.EventLoop(backend=backend)
     yield loop
     end(loop)
 
@@ -236,14 +233,14 @@ def test_a_loop_that_goes_on_in_another_thread_takes_what_is_under_way_with_it(l
     assert got == [b"0123456789"]
 
 
-def test_a_loop_that_is_dropped_while_the_kernel_reads_stays(slow):
+def test_a_loop_that_is_dropped_while_the_kernel_reads_stays(backend, slow):
     """Its memory is the kernel's still. A program that closes its loops never meets this."""
 
     async def main():
         file = await slow.open()
         return file, await start_read(file)
 
-    loop = meantime.EventLoop(backend="io_uring")
+    loop = meantime.EventLoop(backend=backend)
     file, task = loop.run_until_complete(main())
     dropped = weakref.ref(loop)
     del loop
@@ -280,29 +277,6 @@ def test_a_forked_child_closes_the_loop_and_leaves_the_read_to_its_parent(loop, 
 
 
 # --- Writes ---------------------------------------------------------------------------------------
-
-
-class FullFile:
-    """An open file that takes nothing until there is room: its descriptor is made a full pipe's."""
-
-    def __init__(self, path):
-        self.path = path
-
-    async def open(self):
-        self.file = await meantime.open_file(self.path, "wb")
-        self.reader, writer = os.pipe()
-        self.size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
-        os.write(writer, bytes(self.size))
-        os.dup2(writer, self.file.fileno(), inheritable=False)
-        os.close(writer)
-        return self.file
-
-    def take(self):
-        """Make room, and return what was written."""
-        return os.read(self.reader, self.size)
-
-    def end(self):
-        os.close(self.reader)
 
 
 @pytest.fixture
@@ -408,8 +382,7 @@ def test_a_loop_that_goes_on_in_another_thread_takes_a_write_with_it(loop, full)
     thread = threading.Thread(target=lambda: got.append(loop.run_until_complete(finish())))
     thread.start()
     thread.join()
-    # Whether the ring that was left has written it as well depends on how far it was.
-    assert got[0].startswith(b"0123456789")
+    assert got == [b"0123456789"]
 
 
 def test_no_thread_is_made_for_small_writes(loop, tmp_path):
@@ -434,6 +407,39 @@ def test_what_is_appended_is_there_once(loop, tmp_path):
 
     loop.run_until_complete(main())
     assert (tmp_path / "some").read_bytes() == b"one two three"
+
+
+def test_writes_to_one_file_are_made_in_their_order(loop, full):
+    parts = [bytes([65 + number]) * 10 for number in range(20)]
+
+    async def main():
+        file = await full.open()
+        tasks = []
+        for part in parts:
+            tasks.append(asyncio.ensure_future(file.write_at(part, 0)))
+            while under_way(loop) < len(tasks):
+                await asyncio.sleep(0)
+        full.take()
+        await asyncio.gather(*tasks)
+        await file.close()
+        assert full.take() == b"".join(parts)
+
+    loop.run_until_complete(main())
+
+
+def test_a_file_that_takes_nothing_holds_up_no_other(loop, full, tmp_path):
+    async def main():
+        file = await full.open()
+        task = await start_write(file)
+        async with meantime.open_file(tmp_path / "other", "wb") as other:
+            assert await other.write_at(b"some", 0) == 4
+            await other.fsync()
+        assert not task.done()
+        full.take()
+        assert await task == 10
+        await file.close()
+
+    loop.run_until_complete(main())
 
 
 def test_a_write_without_room_is_python_s_error_with_advice(loop, tmp_path):

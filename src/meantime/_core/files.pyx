@@ -1,29 +1,25 @@
-"""Regular files on io_uring: the kernel reads and syncs, and no thread waits for the disk.
+"""Regular files without a thread of Python's: the poller reads, writes and syncs.
 
-What is in the page cache is better read without the ring, in one system call. Writes are made by
-the kernel's own workers, where the file system cannot take them at once; one file's are made one
-after the other there, as its lock has it anyway. Long ones are as well made in a thread.
-
-A request that nobody waits for any more goes on to its end, as one in a thread does.
+What is in the page cache is better read without it, in one system call. A request that nobody waits
+for any more goes on to its end, as one in a thread does.
 """
 import os
 from asyncio.events import _get_running_loop
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.pythread cimport PyThread_get_thread_ident
 from cpython.ref cimport Py_INCREF
 from libc.errno cimport EAGAIN, EINTR, EIO
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 from libc.string cimport memcpy
 
 from meantime._core.kernel cimport (
-    F_GETFL,
-    O_APPEND,
+    ECANCELED,
     RING_FSYNC_DATASYNC,
     RING_OP_FSYNC,
     RING_OP_READ,
     RING_OP_WRITE,
-    fcntl,
 )
 from meantime._core.loop cimport Loop
 from meantime._core.poller.contract cimport Operation
@@ -31,8 +27,10 @@ from meantime._core.poller.contract cimport Operation
 cdef enum:
     # A read of what turns out to be in memory is made by the loop's thread as it submits it.
     READ_BYTES_MAX = 1 << 20
-    # Above this a thread's hop does not count, and a copy would.
-    WRITE_BYTES_MAX = 1 << 18
+    # More than that is not copied: a hop to a thread of Python's takes less.
+    COPIED_BYTES_MAX = 1 << 18
+    # What an operation's length has room for. The kernel would take no more at a time.
+    PART_BYTES_MAX = 0x7ffff000
 
 cdef int64_t OFFSET_MAX = <int64_t>1 << 62
 
@@ -40,19 +38,23 @@ cdef int64_t OFFSET_MAX = <int64_t>1 << 62
 cdef class FileOperation(Operation):
     """One request, and the future of its result.
 
-    `settle` is called in the loop's thread when it is over, whether or not it is waited for.
+    `settle` is called in the loop's thread when it is over, whether or not it is waited for. There
+    may be no future; then nobody hears of an error.
     """
     cdef Loop loop
     cdef object future
     cdef object settle
 
     cdef object begin(self, Loop loop, int fd, object settle):
+        future = self.future = (<object>loop).create_future()
+        self.start(loop, fd, settle)
+        return future
+
+    cdef int start(self, Loop loop, int fd, object settle) except -1:
         self.loop = loop
         self.fd = fd
         self.settle = settle
-        self.future = (<object>loop).create_future()
-        loop._poller.start(self)
-        return self.future
+        return loop._poller.start(self)
 
     cdef int on_done(self, int result) except -1:
         if self.loop is None:
@@ -87,7 +89,7 @@ cdef class FileOperation(Operation):
                 settle()
             except Exception as trouble:
                 error = error or trouble
-        if loop.closed or future.done():
+        if loop.closed or future is None or future.done():
             return 0
         if error is None:
             future.set_result(value)
@@ -111,7 +113,7 @@ cdef class Transfer(FileOperation):
 
     cdef int aim(self) noexcept:
         self.address = PyBytes_AS_STRING(self.data) + self.done
-        self.length = self.size - self.done
+        self.length = min(self.size - self.done, <Py_ssize_t>PART_BYTES_MAX)
         return 0
 
     cdef bint takes(self, int result) except -1:
@@ -145,10 +147,53 @@ cdef class Write(Transfer):
             raise OSError(EIO, os.strerror(EIO))
         return self.size
 
-    cdef int renew(self) except -1:
-        # The same bytes at the same place: it does no harm if the old ring has written them, too.
-        Py_INCREF(self.data)
+
+@cython.final
+cdef class Drain(Transfer):
+    """A write of what a list holds, piece by piece, where the file's own position is.
+
+    What is written is taken out of the list. If there is an error, the rest stays there, but for
+    the last piece if that one is not to be kept.
+    """
+    cdef list backlog
+    cdef bint keeps_last
+
+    cdef int take_first(self) except -1:
+        first = self.backlog[0]
+        self.data = first if type(first) is bytes else bytes(first)
+        self.size = PyBytes_GET_SIZE(self.data)
+        self.done = 0
         return self.aim()
+
+    cdef bint takes(self, int result) except -1:
+        self.done += result
+        if self.done == self.size:
+            del self.backlog[0]
+            if not self.backlog:
+                return False
+            self.take_first()
+            return True
+        self.aim()
+        return result > 0
+
+    cdef object value(self):
+        if self.backlog:
+            raise OSError(EIO, os.strerror(EIO))
+        return None
+
+    cdef int on_done(self, int result) except -1:
+        if result == -ECANCELED and self.backlog:
+            # The loop is closed, and a thread has this piece for good.
+            del self.backlog[0]
+            self.done = 0
+        return FileOperation.on_done(self, result)
+
+    cdef int end(self, object value, object error) except -1:
+        if self.done and self.backlog:
+            self.backlog[0] = self.data[self.done:]
+        if error is not None and self.backlog and not self.keeps_last:
+            self.backlog.pop()
+        return FileOperation.end(self, value, error)
 
 
 cdef Loop loop_that_operates():
@@ -157,6 +202,10 @@ cdef Loop loop_that_operates():
     if not isinstance(loop, Loop) or not (<Loop>loop)._poller.operates:
         return None
     return loop
+
+
+cdef bint operates():
+    return loop_that_operates() is not None
 
 
 cdef object read_at(int fd, object size, object offset, object settle):
@@ -174,10 +223,10 @@ cdef object read_at(int fd, object size, object offset, object settle):
 cdef bytes copied(object data):
     """Return what is to be written as bytes, or None where Python is to judge it."""
     if type(data) is bytes:
-        return data if 0 < PyBytes_GET_SIZE(data) <= WRITE_BYTES_MAX else None
+        return data if PyBytes_GET_SIZE(data) else None
     if type(data) is bytearray:
-        return bytes(data) if 0 < len(data) <= WRITE_BYTES_MAX else None
-    if type(data) is memoryview and 0 < data.nbytes <= WRITE_BYTES_MAX and data.c_contiguous:
+        return bytes(data) if 0 < len(data) <= COPIED_BYTES_MAX else None
+    if type(data) is memoryview and 0 < data.nbytes <= COPIED_BYTES_MAX and data.c_contiguous:
         return bytes(data)
     return None
 
@@ -187,9 +236,6 @@ cdef object write_at(int fd, object data, object offset, object settle):
     cdef Write made
     if loop is None or type(offset) is not int or not 0 <= offset <= OFFSET_MAX:
         return None
-    if fcntl(fd, F_GETFL) & O_APPEND:
-        # A ring that is replaced gives what is under way to the next one: it might be twice there.
-        return None
     taken = copied(data)
     if taken is None:
         return None
@@ -197,6 +243,45 @@ cdef object write_at(int fd, object data, object offset, object settle):
     made.opcode = RING_OP_WRITE
     made.must_end = True
     return made.move(loop, fd, taken, offset, settle)
+
+
+cdef Drain new_drain(list backlog, bint keeps_last):
+    cdef Drain made = Drain.__new__(Drain)
+    made.opcode = RING_OP_WRITE
+    made.must_end = True
+    made.offset = <uint64_t>-1
+    made.backlog = backlog
+    made.keeps_last = keeps_last
+    made.take_first()
+    return made
+
+
+cdef object drain(int fd, list backlog, bint keeps_last, object settle):
+    cdef Loop loop = loop_that_operates()
+    return None if loop is None else new_drain(backlog, keeps_last).begin(loop, fd, settle)
+
+
+cdef object drain_behind(int fd, list backlog, object settle):
+    cdef Loop loop = loop_that_operates()
+    cdef Drain made
+    if loop is None:
+        return None
+    made = new_drain(backlog, True)
+    made.start(loop, fd, settle)
+    return made
+
+
+cdef int finish(object drain) except -1:
+    cdef Loop loop = (<Drain>drain).loop
+    if loop is None:
+        return 0
+    if loop._thread_id not in (0, PyThread_get_thread_ident()):
+        raise RuntimeError(
+            "this file is still written to, by a loop in another thread. Await flush() there first."
+        )
+    while (<Drain>drain).loop is not None:
+        loop._poller.wait_for_operation()
+    return 0
 
 
 cdef object sync(int fd, bint data_only, object settle):

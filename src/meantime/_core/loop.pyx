@@ -466,7 +466,7 @@ cdef class Loop(ObservedScheduler):
 
     def _watch_count(self):
         """Return how many descriptors are watched, without the loop's own."""
-        return 0 if self.closed else self._poller.count_armed() - 1
+        return 0 if self.closed else self._poller.count_armed() - 1 - self._poller.own_watches
 
     cdef char *scratch_buffer(self) except NULL:
         if self.scratch == NULL:

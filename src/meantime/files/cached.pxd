@@ -1,3 +1,4 @@
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 cdef extern from "cached.h" nogil:
@@ -22,12 +23,25 @@ cdef class CachedFile:
     cdef bint may_wait            # whether this is a thread, or whoever uses it by himself
     cdef bint reads_cache         # the file system can say what it has in memory
     cdef bint writes_cache        # and can take what it has room for
+    cdef bint appends             # each write goes to the end, whatever its position
     cdef Py_ssize_t room_bytes    # how much more this call may copy
     cdef list backlog             # what was written and is to be handed over by a thread
+    # Small writes that came after that, in bytes with more room than is used; NULL while there are
+    # none. What is above does not know of them.
+    cdef PyObject *gathered
+    cdef readonly Py_ssize_t gathered_bytes
+    cdef Py_ssize_t gather_room
+    cdef Py_ssize_t gather_bytes_max
+    cdef Py_ssize_t first_room
 
     cdef int drain(self) except -1
+    cdef bint gather(self, bytes data) except -1
+    cdef bint make_room(self, Py_ssize_t wanted) except -1
+    cdef bytes take_gathered(self)
+    cdef int leave_gathered(self) except -1
     cdef int check_open(self) except -1
     cdef int before(self) except -1
     cdef Py_ssize_t read_now(self, void *memory, Py_ssize_t size) except -1
 
 cdef object read_at_now(int fd, object size, object offset)
+cdef bint write_at_now(CachedFile file, object data, object offset) except -1

@@ -19,13 +19,19 @@ from cpython.buffer cimport (
     PyBuffer_Release,
     PyObject_GetBuffer,
 )
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.object cimport PyTypeObject
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.object cimport PyObject, PyTypeObject
+from cpython.ref cimport Py_XDECREF
 from libc.errno cimport EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
 from libc.errno cimport errno as error_number
 from libc.stdint cimport int64_t
+from libc.string cimport memcpy
 
-from meantime._core.files cimport read_at as read_at_on_ring
+from meantime._core.files cimport read_at as start_read
+
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *text, Py_ssize_t size)
+    int resize_bytes "_PyBytes_Resize"(PyObject **data, Py_ssize_t size) except -1
 
 cdef extern from *:
     """
@@ -45,6 +51,12 @@ cdef object WouldWait = WouldWaitForDisk
 
 cdef int64_t LARGEST = <int64_t>1 << 62
 
+cdef enum:
+    # What is copied on the loop's thread at most, for a write at a position.
+    WRITTEN_BYTES_MAX = 1 << 16
+    # The room that a file begins with. The next one is four times as large.
+    GATHERED_BYTES_MIN = 1 << 13
+
 
 cdef bint is_refusal(int number) noexcept:
     """Whether an error only says that the kernel cannot do it without waiting, or not that way."""
@@ -58,6 +70,10 @@ cdef class CachedFile:
     def __cinit__(self):
         self.fd = -1
         self.may_wait = True
+        self.first_room = GATHERED_BYTES_MIN
+
+    def __dealloc__(self):
+        Py_XDECREF(self.gathered)
 
     cdef int check_open(self) except -1:
         if self.fd < 0:
@@ -66,6 +82,8 @@ cdef class CachedFile:
 
     cdef int before(self) except -1:
         """Let nothing go before what was written."""
+        if self.gathered_bytes:
+            self.leave_gathered()
         if self.backlog is not None:
             if not self.may_wait:
                 raise WouldWait
@@ -84,6 +102,74 @@ cdef class CachedFile:
             else:
                 self.backlog[0] = memoryview(data)[count:]
         self.backlog = None
+        return 0
+
+    # ---- small writes, which the buffer above is not asked for
+
+    cdef bint gather(self, bytes data) except -1:
+        """Keep small bytes with those before. Returns False where there is no room for them."""
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
+        cdef Py_ssize_t wanted = self.gathered_bytes + size
+        if size == 0:
+            return True
+        if wanted > self.gather_room and not self.make_room(wanted):
+            return False
+        memcpy(PyBytes_AS_STRING(<object>self.gathered) + self.gathered_bytes,
+               PyBytes_AS_STRING(data), size)
+        self.gathered_bytes = wanted
+        return True
+
+    cdef bint make_room(self, Py_ssize_t wanted) except -1:
+        cdef Py_ssize_t room = max(self.gather_room * 4, wanted, self.first_room)
+        cdef PyObject *grown
+        if wanted > self.gather_bytes_max or self.fd < 0:
+            return False
+        room = min(room, self.gather_bytes_max)
+        if self.gathered == NULL:
+            self.gathered = new_bytes(NULL, room)
+            if self.gathered == NULL:
+                raise MemoryError()
+        else:
+            grown = new_bytes(NULL, room)
+            if grown == NULL:
+                raise MemoryError()
+            memcpy(PyBytes_AS_STRING(<object>grown), PyBytes_AS_STRING(<object>self.gathered),
+                   self.gathered_bytes)
+            Py_XDECREF(self.gathered)
+            self.gathered = grown
+        self.gather_room = room
+        return True
+
+    cdef bytes take_gathered(self):
+        cdef PyObject *taken = self.gathered
+        cdef Py_ssize_t size = self.gathered_bytes
+        if taken == NULL:
+            return b""
+        self.gathered = NULL
+        self.gathered_bytes = self.gather_room = 0
+        # There may be as much again.
+        self.first_room = max(size, GATHERED_BYTES_MIN)
+        resize_bytes(&taken, size)
+        data = <object>taken
+        Py_XDECREF(taken)
+        return data
+
+    cdef int leave_gathered(self) except -1:
+        """Write what was gathered if that needs no waiting, or leave it behind."""
+        cdef Py_ssize_t count
+        data = self.take_gathered()
+        if self.backlog is None:
+            if self.writes_cache and data:
+                count = cached_write(self.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), -1)
+                if count == PyBytes_GET_SIZE(data):
+                    return 0
+                self.writes_cache = count >= 0 or error_number == EAGAIN
+                data = data[max(count, 0):]
+            self.backlog = []
+        if data:
+            self.backlog.append(data)
+        elif not self.backlog:
+            self.backlog = None
         return 0
 
     # ---- what buffers ask
@@ -163,6 +249,8 @@ cdef class CachedFile:
             return self.plain.write(data)
         if not self.plain.writable():
             raise io.UnsupportedOperation("File not open for writing")
+        if self.gathered_bytes:
+            self.leave_gathered()
         PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
         try:
             if self.writes_cache and self.backlog is None and view.len:
@@ -279,12 +367,15 @@ cdef str CLOSED = sys.intern("closed")
 set_attributes(<PyTypeObject *>CachedFile, <getattrofunc>attribute_of)
 
 
-def stand_in(plain):
-    """Return what takes the place of an io.FileIO of a regular file."""
+def stand_in(plain, Py_ssize_t buffer_bytes):
+    """Return what takes the place of a regular file's io.FileIO, below a buffer of some size."""
     cdef CachedFile made = CachedFile.__new__(CachedFile)
     made.plain = plain
     made.fd = plain.fileno()
     made.reads_cache = made.writes_cache = True
+    # What is more is never kept in the buffer: it is written.
+    made.gather_bytes_max = buffer_bytes - 1
+    made.appends = "a" in plain.mode
     return made
 
 
@@ -312,10 +403,25 @@ cdef object read_at_now(int fd, object size, object offset):
     return made if done == wanted else made[:done]
 
 
+cdef bint write_at_now(CachedFile file, object data, object offset) except -1:
+    """Write bytes at a position if that needs no waiting. Returns whether all is written.
+
+    If it is not, all of it has to be written again: the same bytes at the same place.
+    """
+    cdef Py_ssize_t count
+    if not file.writes_cache or file.appends or type(data) is not bytes or type(offset) is not int:
+        return False
+    if not 0 < PyBytes_GET_SIZE(data) <= WRITTEN_BYTES_MAX or not 0 <= offset <= LARGEST:
+        return False
+    count = cached_write(file.fd, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), offset)
+    file.writes_cache = count >= 0 or error_number == EAGAIN
+    return count == PyBytes_GET_SIZE(data)
+
+
 def read_whole_now(path):
     """Return all that is in a regular file, or None where a thread would have to wait for it.
 
-    Where io_uring can wait, a future of it is returned.
+    Where the loop has somebody to wait, a future of it is returned.
     """
     cdef int64_t size = 0
     cdef Py_ssize_t count
@@ -335,7 +441,7 @@ def read_whole_now(path):
         if count == size:
             return data
         # The descriptor is open until the kernel has said its last word.
-        waiter = read_at_on_ring(fd, size, 0, partial(os.close, fd))
+        waiter = start_read(fd, size, 0, partial(os.close, fd))
         return waiter
     finally:
         if waiter is None:

@@ -35,6 +35,9 @@ class Calls(Generic[AnyStr]):
     def _lend(self) -> Any:
         return self._wrapped
 
+    def _fileno(self) -> int:
+        return int(self._wrapped.fileno())
+
     # ---- reading
 
     async def read(self, size: int | None = -1, /) -> AnyStr:

@@ -14,7 +14,6 @@ import types
 from meantime._core.receivers import check_receivers
 
 cimport cython
-from cpython.bytes cimport PyBytes_GET_SIZE
 from cpython.object cimport PyTypeObject
 
 from meantime._core.coroutine cimport FRESH, mark_coroutine_function
@@ -34,13 +33,10 @@ from meantime.files.filecalls cimport (
     plain_call,
 )
 from meantime.files.openfile cimport OpenFile
+from meantime.files.writes cimport are_small, write_call
 
 cdef extern from "answers.h":
     void hand_down_iteration(PyTypeObject *base, PyTypeObject *type) noexcept
-
-cdef enum:
-    # More than that is written in a thread. It would be copied once more on the way to one.
-    WRITE_BYTES_MAX = 1 << 16
 
 
 @cython.no_gc_clear
@@ -114,8 +110,7 @@ cdef class DirectFile(OpenFile):
         They are in the file when it is flushed or closed. Until the call has ended, `data` must
         not be changed.
         """
-        return self.call("write", WRITING if is_small(data) else IN_THREAD, 1, data,
-                         self.write_method)
+        return write_call(self, data, self.write_method or self.method("write"))
 
     @cython.binding(True)
     def writelines(self, lines, /):
@@ -247,28 +242,6 @@ cdef class DirectFile(OpenFile):
         made.writes = writes
         made.stage = FRESH
         return made
-
-
-cdef bint is_small(object data) except -1:
-    """Whether writing this takes no time to speak of."""
-    if type(data) is bytes:
-        return PyBytes_GET_SIZE(data) <= WRITE_BYTES_MAX
-    if type(data) is str or type(data) is bytearray:
-        return len(data) <= WRITE_BYTES_MAX
-    if type(data) is memoryview:
-        return data.nbytes <= WRITE_BYTES_MAX
-    return False
-
-
-cdef bint are_small(object lines) except -1:
-    cdef Py_ssize_t size = 0
-    if type(lines) not in (list, tuple) or len(lines) > WRITE_BYTES_MAX:
-        return False
-    for line in lines:
-        if type(line) not in (bytes, str):
-            return False
-        size += len(line)
-    return size <= WRITE_BYTES_MAX
 
 
 def adopt(type cls):

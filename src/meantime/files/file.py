@@ -53,6 +53,7 @@ class Face(Generic[AnyStr]):
     if TYPE_CHECKING:
 
         def _lend(self) -> Any: ...
+        def _fileno(self) -> int: ...
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,7 +130,7 @@ class Face(Generic[AnyStr]):
 
     def fileno(self) -> int:
         """Return the descriptor."""
-        return int(self._lend().fileno())
+        return int(self._fileno())
 
     def readable(self) -> Answer:
         """Return whether it can be read."""

@@ -7,6 +7,7 @@ cdef enum Kind:
     READING                       # moves on, so it is taken back before it is made again
     FILLING                       # reading, into somebody's buffer
     WRITING                       # never waits for itself; what it leaves behind may
+    BULK                          # a write of many bytes, past the buffer
 
 cdef class Call(Coroutine):
     cdef OpenFile file
@@ -20,9 +21,11 @@ cdef class Call(Coroutine):
     cdef object waiter            # for our turn; None once it has come
     cdef object place             # where the file was before; None while nothing was done to it
     cdef object result            # what is returned once the backlog is gone
+    cdef bint is_draining
 
     cdef object go(self)
     cdef object hop(self, object function)
+    cdef object drain(self)
     cdef int check_made(self) except -1
     cdef object attempt(self)
     cdef object make(self)
@@ -44,7 +47,7 @@ cdef class NextLine(Call):
 cdef class Positional(Coroutine):
     cdef OpenFile file
     cdef bint is_paused
-    cdef bint is_on_ring
+    cdef bint is_submitted
     cdef object what
     cdef object offset
     cdef bint writes
@@ -56,7 +59,7 @@ cdef class Sync(Coroutine):
     cdef str name
     cdef object function
     cdef bint is_flushed
-    cdef bint is_on_ring
+    cdef bint is_submitted
 
 cdef class Close(Coroutine):
     cdef OpenFile file

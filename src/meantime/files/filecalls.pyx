@@ -7,15 +7,17 @@ from cpython.object cimport PyObject, PyTypeObject
 from libc.stdint cimport int64_t
 
 from meantime._core.coroutine cimport FRESH, Coroutine, Spares, keep_spares, spare_or_new
-from meantime._core.files cimport read_at as read_at_on_ring
-from meantime._core.files cimport sync as sync_on_ring
-from meantime._core.files cimport write_at as write_at_on_ring
+from meantime._core.files cimport drain as start_drain
+from meantime._core.files cimport read_at as start_read
+from meantime._core.files cimport sync as start_sync
+from meantime._core.files cimport write_at as start_write
 from meantime.files.advice import advise
 from meantime.files.cached cimport (
     INLINE_BYTES_MAX,
     CachedFile,
     WouldWait,
     read_at_now,
+    write_at_now,
 )
 from meantime.files.closing import SYNC_DATA, Closing, may_close_now
 from meantime.files.openfile cimport OpenFile
@@ -53,19 +55,26 @@ cdef class Call(Coroutine):
             self.is_paused = False
             self.waiter = None
             return self.go()
-        return self.finish(self.taken(value))
+        return self.finish(self.result if self.is_draining else self.taken(value))
 
     cdef object fail(self, object exception):
         if self.is_paused:
             self.file.turns.hand_over()
         elif self.waiter is not None:
             self.file.turns.withdraw(self.waiter)
+        elif self.is_draining:
+            advise(exception)
         raise exception
 
     cdef object go(self):
         """Answer at once, or go to a thread."""
         cdef OpenFile file = self.file
         cdef CachedFile cache = file.cache
+        cdef bint is_flush = self.kind == WRITING and self.count == 0
+        if is_flush and cache is not None and cache.gathered_bytes:
+            cache.leave_gathered()
+        else:
+            file.settle()
         if cache is None or self.kind == IN_THREAD or cache.fd < 0:
             return self.hop(self.made_in_thread)
         cache.may_wait = False
@@ -86,9 +95,11 @@ cdef class Call(Coroutine):
             advise(error)
             raise
         cache.may_wait = True
+        if is_flush or self.method is file.seek_method:
+            file.buffer_is_empty()
         if cache.backlog is not None:
             self.result = result
-            return self.hop(self.drained)
+            return self.drain()
         if file.turns.busy:
             file.turns.hand_over()
         return self.finish(result)
@@ -97,6 +108,24 @@ cdef class Call(Coroutine):
         self.file.turns.busy = True
         self.file.position = -1
         return Job(function, (), self.file.turns.give).wait()
+
+    cdef object drain(self):
+        """Have what was left behind written, and end then with the result."""
+        cdef OpenFile file = self.file
+        cdef bint is_bulk = self.kind == BULK
+        file.turns.busy = True
+        file.position = -1
+        try:
+            waiter = start_drain(file.cache.fd, file.cache.backlog, not is_bulk, file.end_drain)
+        except BaseException:
+            if is_bulk:
+                file.cache.backlog.pop()
+            file.end_drain()
+            raise
+        if waiter is None:
+            return self.hop(self.drained)
+        self.is_draining = True
+        return waiter
 
     cdef object attempt(self):
         """Make the call on the loop's thread."""
@@ -199,7 +228,7 @@ cdef Call plain_call(OpenFile file, str name, int kind, int count, object first,
     made.count = count
     made.first = first
     made.method = method
-    made.is_paused = False
+    made.is_paused = made.is_draining = False
     made.stage = FRESH
     return made
 
@@ -291,7 +320,7 @@ cdef class Positional(Coroutine):
     cdef object fail(self, object exception):
         if self.is_paused:
             self.file.positional_ended()
-        elif self.is_on_ring:
+        elif self.is_submitted:
             advise(exception)
         raise exception
 
@@ -300,18 +329,21 @@ cdef class Positional(Coroutine):
         cdef CachedFile cache = file.cache
         try:
             if cache is not None and self.writes:
-                waiter = write_at_on_ring(cache.fd, self.what, self.offset, file.end_positional)
+                if write_at_now(cache, self.what, self.offset):
+                    file.positional_ended()
+                    return self.finish(PyBytes_GET_SIZE(self.what))
+                waiter = start_write(cache.fd, self.what, self.offset, file.end_positional)
                 if waiter is not None:
-                    self.is_on_ring = True
+                    self.is_submitted = True
                     return waiter
             elif cache is not None and cache.reads_cache:
                 result = read_at_now(cache.fd, self.what, self.offset)
                 if result is not None:
                     file.positional_ended()
                     return self.finish(result)
-                waiter = read_at_on_ring(cache.fd, self.what, self.offset, file.end_positional)
+                waiter = start_read(cache.fd, self.what, self.offset, file.end_positional)
                 if waiter is not None:
-                    self.is_on_ring = True
+                    self.is_submitted = True
                     return waiter
             fd = file.below.fileno()
         except BaseException:
@@ -346,9 +378,9 @@ cdef class Sync(Coroutine):
         try:
             fd = file.below.fileno()
             if file.cache is not None:
-                waiter = sync_on_ring(fd, self.function is SYNC_DATA, file.end_positional)
+                waiter = start_sync(fd, self.function is SYNC_DATA, file.end_positional)
                 if waiter is not None:
-                    self.is_on_ring = True
+                    self.is_submitted = True
                     return waiter
         except BaseException:
             file.positional_ended()
@@ -358,7 +390,7 @@ cdef class Sync(Coroutine):
     cdef object fail(self, object exception):
         if not self.is_flushed:
             self.file.positional_ended()
-        elif self.is_on_ring:
+        elif self.is_submitted:
             advise(exception)
         raise exception
 

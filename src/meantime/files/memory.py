@@ -37,7 +37,7 @@ except ImportError as error:
         """Return False: a thread gives way by itself."""
         return False
 
-    def stand_in(plain: Any) -> Any:  # type: ignore[misc]
+    def stand_in(plain: Any, buffer_bytes: int) -> Any:  # type: ignore[misc]  # noqa: ARG001
         """Return the file itself."""
         return plain
 

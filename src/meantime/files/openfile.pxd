@@ -26,12 +26,17 @@ cdef class OpenFile:
     cdef str newline              # as in LinesAhead
     cdef bint can_tell
     cdef bint can_read
+    cdef bint has_bulk            # what is larger than the buffer may go past it
+    cdef bint runs_ahead          # small writes may go on while a full buffer is written
+    cdef object behind            # what writes it then, and has the turn; else None
+    cdef bint gathers             # small bytes are gathered: the buffer below is empty
 
     cdef object read_method       # those of the file below that are called often
     cdef object write_method
     cdef object seek_method
     cdef int64_t position         # in bytes; -1 while it is not known without asking
-    cdef bint can_track           # nobody else has the file below
+    cdef bint can_track           # nobody else has the descriptor
+    cdef bint is_lent             # somebody has the file below
     cdef LinesAhead ahead         # None while there are none
     cdef Py_ssize_t ahead_bytes   # how much is read ahead next time
 
@@ -41,6 +46,10 @@ cdef class OpenFile:
     cdef public object _last_positional
 
     cdef int positional_ended(self) except -1
+    cdef bint drain_behind(self) except -1
+    cdef int note_drained(self) except -1
+    cdef int settle(self) except -1
+    cdef int buffer_is_empty(self) except -1
     cdef object place(self)
     cdef object start_of_lines(self)
     cdef int read_lines_ahead(self, object place) except -1

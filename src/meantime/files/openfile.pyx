@@ -7,6 +7,8 @@ from cpython.object cimport PyObject, PyTypeObject
 from cpython.ref cimport Py_INCREF
 from libc.string cimport memchr
 
+from meantime._core.files cimport drain_behind as start_drain_behind
+from meantime._core.files cimport finish
 from meantime.files.cached cimport CachedFile, WouldWait
 from meantime.files.turns cimport Turns
 
@@ -142,6 +144,11 @@ cdef class OpenFile:
             self.read_method = wrapped.read
             self.write_method = wrapped.write
             self.seek_method = wrapped.seek
+            self.has_bulk = self.gathers = type(wrapped) is io.BufferedWriter
+            # Nothing above a BufferedWriter moves the position.
+            self.runs_ahead = self.has_bulk or (
+                self.is_text and type(wrapped.buffer) is io.BufferedWriter
+            )
 
     @property
     def _turns(self):
@@ -153,9 +160,19 @@ cdef class OpenFile:
 
     def _lend(self):
         """Return the file below to somebody who may move its position."""
+        if self.behind is not None:
+            finish(self.behind)
+        self.settle()
+        self.is_lent = True
         self.can_track = False
         self.position = -1
         return self.below
+
+    def _fileno(self):
+        """Return the descriptor to somebody who may move its position."""
+        self.can_track = False
+        self.position = -1
+        return self.below.fileno()
 
     cdef object place(self):
         """Return what `seek` comes back here with."""
@@ -235,6 +252,48 @@ cdef class OpenFile:
     def end_positional(self):
         """Note that a call with a position of its own has ended, in the loop's thread."""
         self.positional_ended()
+
+    # ---- what was written and is not in the file
+
+    cdef int settle(self) except -1:
+        """Put what was gathered into the buffer below, which is empty and has room for it.
+
+        What comes next goes there too.
+        """
+        self.gathers = False
+        if self.cache is not None and self.cache.gathered_bytes:
+            self.write_method(self.cache.take_gathered())
+        return 0
+
+    cdef int buffer_is_empty(self) except -1:
+        """Gather small bytes again."""
+        self.gathers = self.has_bulk and not self.is_lent
+        return 0
+
+    cdef bint drain_behind(self) except -1:
+        """Have what was left behind written while the file is used. Returns whether it is.
+
+        The turn is gone until then, for all but small writes.
+        """
+        self.turns.busy = True
+        self.position = -1
+        try:
+            self.behind = start_drain_behind(self.cache.fd, self.cache.backlog, self.end_drain)
+        except BaseException:
+            self.turns.hand_over()
+            raise
+        return self.behind is not None
+
+    cdef int note_drained(self) except -1:
+        if self.cache is not None and not self.cache.backlog:
+            self.cache.backlog = None
+        return 0
+
+    def end_drain(self):
+        """Note that a turn has ended in which what was left behind was written, or was not."""
+        self.behind = None
+        self.note_drained()
+        self.turns.hand_over()
 
     cdef int positional_ended(self) except -1:
         self._positional -= 1

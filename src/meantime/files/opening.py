@@ -87,7 +87,7 @@ def above_cache(opened: Any, buffering: int, newline: str | None) -> IO[Any]:
             opened.encoding, opened.errors, newline, opened.line_buffering, opened.write_through,
         )  # fmt: skip
         opened.detach()
-    made: Any = type(binary)(memory.stand_in(binary.detach()), size)
+    made: Any = type(binary)(memory.stand_in(binary.detach(), size), size)
     if options is not None:
         made = io.TextIOWrapper(made, *options)
         made.mode = mode

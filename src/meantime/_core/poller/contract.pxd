@@ -45,6 +45,7 @@ cdef class Poller:
     cdef Pulse pulse              # of its loop; here, because both stamp what they run
     cdef bint operates            # it can have the kernel do something, and say when it is done
     cdef readonly int operations_in_flight
+    cdef readonly int own_watches  # descriptors that the poller watches for itself
 
     # For the loop and the watchers.
     cdef int watch(self, Watcher watcher, int fd, unsigned events, Trigger trigger) except -1
@@ -58,6 +59,7 @@ cdef class Poller:
     cdef bint can_skip(self) noexcept
     cdef int flush(self) except -1
     cdef int start(self, Operation operation) except -1
+    cdef int wait_for_operation(self) except -1
 
     # What an implementation adds.
     cdef int arm(self, int fd, Slot *slot) except -1

@@ -264,6 +264,10 @@ cdef class Poller:
         """Have the kernel do something. `operation` is told by `deliver_all`, once."""
         raise NotImplementedError
 
+    cdef int wait_for_operation(self) except -1:
+        """Block a while for an operation that writes or syncs, and tell what has ended."""
+        raise NotImplementedError
+
     cdef int arm(self, int fd, Slot *slot) except -1:
         raise NotImplementedError
 

@@ -18,7 +18,8 @@ from meantime._core.kernel cimport (
     epoll_wait_ns,
     monotonic_ns,
 )
-from meantime._core.poller.contract cimport EDGE, ONCE, Poller, Slot, ticket_of
+from meantime._core.poller.contract cimport EDGE, ONCE, Operation, Slot, ticket_of
+from meantime._core.poller.threadpool cimport PoolingPoller
 
 cdef enum:
     # While callbacks keep each other busy, asking epoll in every turn would cost more than they
@@ -28,7 +29,7 @@ cdef enum:
     SKIPPED_NS_MAX = 100_000
 
 
-cdef class EpollPoller(Poller):
+cdef class EpollPoller(PoolingPoller):
     """Readiness from epoll.
 
     Raises:
@@ -37,7 +38,7 @@ cdef class EpollPoller(Poller):
 
     def __cinit__(self):
         self.name = "epoll"
-        self.replaces = True
+        self.replaces = self.operates = True
         self.epoll_fd = epoll_create1(EPOLL_CLOEXEC)
         if self.epoll_fd < 0:
             raise OSError(errno, os.strerror(errno))
@@ -120,7 +121,13 @@ cdef class EpollPoller(Poller):
             self.deliver(event.data.u64, event.events)
         return 0
 
+    cdef int start(self, Operation operation) except -1:
+        return self.start_in_pool(operation)
+
     cdef int shut(self) except -1:
-        close_fd(self.epoll_fd)
-        self.epoll_fd = -1
+        try:
+            self.close_port()
+        finally:
+            close_fd(self.epoll_fd)
+            self.epoll_fd = -1
         return 0

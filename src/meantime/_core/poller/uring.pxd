@@ -1,11 +1,12 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from meantime._core.poller.contract cimport Operation, Poller, Slot
 from meantime._core.kernel cimport ring_sqe
+from meantime._core.poller.contract cimport Operation, Slot
 from meantime._core.poller.ring cimport Ring
+from meantime._core.poller.threadpool cimport PoolingPoller
 
-cdef class UringPoller(Poller):
+cdef class UringPoller(PoolingPoller):
     cdef Ring ring
     cdef uint64_t owner           # the thread that the ring is enabled for; 0 before the first
     cdef Py_ssize_t requests     # in flight, in a build that counts

@@ -32,6 +32,7 @@ from meantime._core.kernel cimport (
     RING_CQE_MORE,
     RING_OP_ASYNC_CANCEL,
     RING_OP_POLL_ADD,
+    RING_OP_READ,
     RING_POLL_MULTISHOT,
     RING_SQE_SKIP_SUCCESS,
     close as close_fd,
@@ -46,6 +47,7 @@ from meantime._core.kernel cimport (
 )
 from meantime._core.poller.contract cimport EDGE, LEVEL, ONCE, Operation, Poller, Slot, ticket_of
 from meantime._core.poller.ring cimport Ring
+from meantime._core.poller.threadpool cimport PoolingPoller
 
 cdef enum:
     # A full submission queue is submitted early, so its size only bounds the batch.
@@ -101,7 +103,7 @@ cdef int self_test() except -1:
     return 0
 
 
-cdef class UringPoller(Poller):
+cdef class UringPoller(PoolingPoller):
     """Readiness from io_uring.
 
     Raises:
@@ -334,6 +336,10 @@ cdef class UringPoller(Poller):
     # ---- operations
 
     cdef int start(self, Operation operation) except -1:
+        if operation.opcode != RING_OP_READ:
+            # A write that the file system cannot take at once goes to threads of the kernel, and so
+            # does each sync. Ours are woken sooner.
+            return self.start_in_pool(operation)
         if self.closed or self.forked():
             raise RuntimeError(
                 "cannot start anything: the poller is closed, or was made by the process that "
@@ -426,6 +432,7 @@ cdef class UringPoller(Poller):
         if self.ring is None:
             return 0
         try:
+            self.close_port()
             if self.operations_in_flight:
                 self.end_operations()
             if not self.forked():
