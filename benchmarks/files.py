@@ -6,7 +6,8 @@ python benchmarks/files.py --only read --rounds 5
 python benchmarks/files.py --folder /mnt/disk    where to write; by default the current folder
 python benchmarks/files.py --library blocking --question read_x1 --folder made    one run, here
 
-Here the peers are libraries, not loops: aiofiles, anyio, aiofile (with caio below it) and
+Here the peers are libraries, not loops: aiofiles, anyio, aiofile (with caio below it: on io_uring
+here, and as `aiofile-threads` in threads of its own, which is what it has where there is none) and
 py-asyncfiles on asyncio's own loop, and meantime on each of its pollers. Two programs in C, on
 pread and on io_uring, stand for the limit. Each run is a process of its own, the libraries take
 turns, and the table has the medians as a part of blocking's. The files are in the page cache, but
@@ -40,7 +41,7 @@ LIMITS = {"c-pread": "files_pread", "c-io_uring": "files_uring"}
 """The programs in C."""
 
 LIBRARIES = (
-    *("blocking", "aiofiles", "anyio", "aiofile", "py-asyncfiles"),
+    *("blocking", "aiofiles", "anyio", "aiofile", "aiofile-threads", "py-asyncfiles"),
     *("meantime-io_uring", "meantime-epoll", *LIMITS),
 )
 HOPS = {"aiofiles", "anyio"}
@@ -221,6 +222,9 @@ async def run_once(library: Any, question: str, folder: Path, sizes: Sizes) -> d
 def answer(name: str, question: str, folder: Path, sizes: Sizes) -> None:
     """Ask one library one question, and print its figures as JSON."""
     library, _, backend = name.rpartition("-") if name.startswith("meantime") else (name, "", "")
+    if name == "aiofile-threads":
+        os.environ["CAIO_IMPL"] = "thread"
+        library = "aiofile"
     loop: Callable[[], asyncio.AbstractEventLoop] = asyncio.SelectorEventLoop
     if backend:
         os.environ["MEANTIME_BACKEND"] = backend

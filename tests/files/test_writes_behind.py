@@ -176,6 +176,12 @@ def test_the_next_write_tries_again_and_raises_what_went_wrong(loop, full, tmp_p
         for _ in range(2):
             with pytest.raises(BrokenPipeError):
                 await file.write(b"not taken")
+            with pytest.raises(BrokenPipeError):
+                await file.write(bytearray(b"not taken"))
+            with pytest.raises(BrokenPipeError):
+                await file.writelines([b"not", b"taken"])
+            with pytest.raises(BrokenPipeError):
+                await file.write(bytes(100_000))
         full.become(tmp_path / "better")
         assert await file.write(PIECES[full.ahead]) == 50
         await file.close()

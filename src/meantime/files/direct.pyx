@@ -33,7 +33,7 @@ from meantime.files.filecalls cimport (
     plain_call,
 )
 from meantime.files.openfile cimport OpenFile
-from meantime.files.writes cimport are_small, write_call
+from meantime.files.writes cimport write_call
 
 cdef extern from "answers.h":
     void hand_down_iteration(PyTypeObject *base, PyTypeObject *type) noexcept
@@ -108,14 +108,15 @@ cdef class DirectFile(OpenFile):
         """Write bytes or text, and return how many bytes or characters that was.
 
         They are in the file when it is flushed or closed. Until the call has ended, `data` must
-        not be changed.
+        not be changed. What could not be written after an earlier call is tried again first; if
+        that fails, its error is raised and nothing of `data` is taken.
         """
-        return write_call(self, data, self.write_method or self.method("write"))
+        return write_call(self, "write", data, self.write_method or self.method("write"))
 
     @cython.binding(True)
     def writelines(self, lines, /):
         """Write each item of an iterable. No line ends are added."""
-        return self.call("writelines", WRITING if are_small(lines) else IN_THREAD, 1, lines)
+        return write_call(self, "writelines", lines, self.method("writelines"))
 
     @cython.binding(True)
     def flush(self):

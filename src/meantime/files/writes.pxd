@@ -14,5 +14,4 @@ cdef class Write(Call):
     cdef object write_bulk(self)
     cdef object make_up(self)
 
-cdef bint are_small(object lines) except -1
-cdef Call write_call(OpenFile file, object data, object method)
+cdef Call write_call(OpenFile file, str name, object data, object method)

@@ -1,4 +1,4 @@
-"""`write`: small bytes are gathered, and a full buffer is written while the program goes on.
+"""`write` and `writelines`: small bytes are gathered, a full buffer is written behind the program.
 
 A write that finds room in memory is over at once. When the room is full, the poller writes it, and
 the next writes go on into a new one; the file's turn is gone until then for everything else. If it
@@ -99,6 +99,8 @@ cdef class Write(Call):
         cdef OpenFile file = self.file
         cdef CachedFile cache = file.cache
         if not file.gathers or type(self.first) is not bytes:
+            return False
+        if self.method is not file.write_method:
             return False
         if cache.gather(self.first):
             return True
@@ -212,12 +214,14 @@ cdef bint are_small(object lines) except -1:
     return size <= SMALL_BYTES_MAX
 
 
-cdef Call write_call(OpenFile file, object data, object method):
+cdef Call write_call(OpenFile file, str name, object data, object method):
     cdef Write made = <Write>spare_or_new(&spare_writes)
     made.file = file
-    made.name = "write"
+    made.name = name
     made.kind = WRITING
-    if not is_small(data):
+    if method is not file.write_method:
+        made.kind = WRITING if are_small(data) else IN_THREAD
+    elif not is_small(data):
         made.kind = BULK if file.has_bulk and type(data) is bytes else IN_THREAD
     made.count = 1
     made.first = data
