@@ -236,6 +236,27 @@ async def fill(path):
             await file.write(b"y" * 1000)
 
 
+def test_when_there_is_room_again_nothing_is_lost_or_there_twice(loop, small_disk):
+    lines = [b"line %d\n" % number for number in range(70_000)]
+    in_the_way = small_disk / "other"
+    in_the_way.write_bytes(bytes(500_000))
+    refusals = []
+
+    async def main():
+        async with meantime.open_file(small_disk / "lines", "wb", 5000) as file:
+            for line in lines:
+                try:
+                    await file.write(line)
+                except OSError as error:
+                    refusals.append(error.errno)
+                    in_the_way.unlink()
+                    await file.write(line)
+
+    loop.run_until_complete(main())
+    assert refusals == [errno.ENOSPC]
+    assert (small_disk / "lines").read_bytes() == b"".join(lines)
+
+
 # --- Permissions ----------------------------------------------------------------------------------
 
 AS_NOBODY = """
