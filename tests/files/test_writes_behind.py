@@ -324,6 +324,8 @@ def test_a_loop_that_is_closed_leaves_the_rest_to_the_file(backend, full):
 # ---- the threads
 
 
+# The thread in which Python opened the file is there still.
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
 def test_a_fork_finds_no_idle_thread_and_later_writes_have_one(loop, tmp_path):
     async def write(text):
         async with meantime.open_file(tmp_path / "some", "wb") as file:

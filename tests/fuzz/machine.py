@@ -434,6 +434,17 @@ def isinstance_(thing, cls):
     return issubclass(type(thing), cls)
 
 
+def stop_alarm():
+    """Have no more alarms. On the way there they may go off, in the middle of anything."""
+    while True:
+        try:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+            return
+        except TooLongError:
+            continue
+
+
 def run(program, scratch_file):
     """Run a program. Returns which names were called, and how many steps raised nothing."""
     backend, steps, mischief = program
@@ -446,8 +457,6 @@ def run(program, scratch_file):
     except TooLongError:
         pass
     finally:
-        # The alarm may go off once more on the way here, in the middle of whatever comes next.
-        signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        stop_alarm()
         world.end()
     return world.called, world.returned

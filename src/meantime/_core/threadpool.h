@@ -58,7 +58,8 @@ struct pool_lane {
 struct pool_thread {
     struct pool_thread *next;
     pthread_t thread;
-    int is_idle, must_end;
+    int is_idle;                /* it has no job */
+    int must_end;               /* also read without the lock */
 };
 
 static struct {
@@ -136,12 +137,13 @@ static void pool_call_thread(void)
 }
 
 /* With the lock. Look for a job for a moment, without it. */
-static void pool_look(void)
+static void pool_look(struct pool_thread *self)
 {
     int64_t until_ns = monotonic_ns() + POOL_SPIN_NS;
     pool.is_looking = 1;
     pthread_mutex_unlock(&pool.lock);
-    while (!__atomic_load_n(&pool.job_count, __ATOMIC_RELAXED) && monotonic_ns() < until_ns)
+    while (!__atomic_load_n(&pool.job_count, __ATOMIC_RELAXED)
+           && !__atomic_load_n(&self->must_end, __ATOMIC_RELAXED) && monotonic_ns() < until_ns)
         POOL_PAUSE();
     pthread_mutex_lock(&pool.lock);
     pool.is_looking = 0;
@@ -155,7 +157,7 @@ static void pool_arrived(void)
         pool.on_their_way--;
 }
 
-/* With the lock. Sleep until there is something to do. Returns whether to end instead. */
+/* With the lock. Sleep until there is something to do. Returns whether that took too long. */
 static int pool_sleep(struct pool_thread *self)
 {
     struct timespec until;
@@ -164,14 +166,19 @@ static int pool_sleep(struct pool_thread *self)
     until.tv_sec = until_ns / 1000000000;
     until.tv_nsec = until_ns % 1000000000;
     pool.sleeping++;
-    self->is_idle = 1;
     while (pool.job_count == 0 && !self->must_end && error != ETIMEDOUT) {
         error = pthread_cond_timedwait(&pool.called, &pool.lock, &until);
         pool_arrived();
     }
-    self->is_idle = 0;
     pool.sleeping--;
-    return self->must_end || (error == ETIMEDOUT && pool.job_count == 0);
+    return error == ETIMEDOUT && pool.job_count == 0 && !self->must_end;
+}
+
+/* With the lock. Tell a thread whether it is needed no more: jobs are never left alone. */
+static int pool_may_end(void)
+{
+    pool_call_thread();
+    return pool.job_count == 0 || pool.thread_count > 1;
 }
 
 static void pool_end_thread(struct pool_thread *self)
@@ -184,8 +191,6 @@ static void pool_end_thread(struct pool_thread *self)
     if (!self->must_end)
         pthread_detach(self->thread);
     free(self);
-    /* It may have been this one that was called. */
-    pool_call_thread();
 }
 
 static void *pool_work(void *argument)
@@ -197,13 +202,16 @@ static void *pool_work(void *argument)
     pthread_mutex_lock(&pool.lock);
     pool_arrived();
     for (;;) {
+        if (self->must_end && pool_may_end())
+            break;
         job = pool_take();
+        self->is_idle = job == NULL;
         if (job == NULL) {
             if (idle_ns == 0)
                 idle_ns = monotonic_ns();
             if (pool.looks && !pool.is_looking) {
-                pool_look();
-                if (pool.job_count)
+                pool_look(self);
+                if (pool.job_count || self->must_end)
                     continue;
             }
             if (pool_sleep(self))
@@ -248,6 +256,7 @@ static int pool_make_thread(void)
         free(made);
         return error;
     }
+    made->is_idle = 1;
     made->next = pool.threads;
     pool.threads = made;
     pool.thread_count++;
@@ -375,7 +384,7 @@ static void pool_end_idle(void)
     pthread_mutex_lock(&pool.lock);
     for (struct pool_thread *one = pool.threads; one != NULL; one = one->next)
         if (one->is_idle && !one->must_end) {
-            one->must_end = 1;
+            __atomic_store_n(&one->must_end, 1, __ATOMIC_RELAXED);
             ended[count++] = one->thread;
         }
     pthread_cond_broadcast(&pool.called);

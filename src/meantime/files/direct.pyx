@@ -14,7 +14,7 @@ import types
 from meantime._core.receivers import check_receivers
 
 cimport cython
-from cpython.object cimport PyTypeObject
+from cpython.object cimport Py_TPFLAGS_HEAPTYPE, PyTypeObject
 
 from meantime._core.coroutine cimport FRESH, mark_coroutine_function
 from meantime.files.advice import advise
@@ -245,8 +245,11 @@ cdef class DirectFile(OpenFile):
         return made
 
 
-def adopt(type cls):
+def adopt(type cls not None):
     """Let a class made in Python iterate as fast as DirectFile."""
+    if not (cls.__flags__ & Py_TPFLAGS_HEAPTYPE and issubclass(cls, DirectFile)):
+        raise TypeError(
+            f"cannot adopt {cls.__name__}: only a subclass of DirectFile made in Python.")
     hand_down_iteration(<PyTypeObject *>DirectFile, <PyTypeObject *>cls)
 
 
