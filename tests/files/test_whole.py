@@ -1,5 +1,7 @@
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -68,6 +70,36 @@ def test_a_file_that_tells_no_size_is_read_whole(run):
         assert await files.read_bytes("/dev/null") == b""
 
     run(main())
+
+
+REPLACING = """
+import itertools, pathlib, sys
+
+path, other = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[1] + ".other")
+for letter, size in itertools.cycle(((b"a", 10), (b"b", 5000), (b"c", 4096))):
+    other.write_bytes(letter * size)
+    other.replace(path)
+"""
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_as_the_old_or_the_new_one(run, tmp_path):
+    path = tmp_path / "some"
+    path.write_bytes(b"a" * 10)
+    wanted = {b"a" * 10, b"b" * 5000, b"c" * 4096}
+
+    async def main():
+        last, changes = b"", 0
+        while changes < 3000:
+            data = await files.read_bytes(path)
+            assert data in wanted
+            changes += data != last
+            last = data
+
+    with subprocess.Popen([sys.executable, "-c", REPLACING, path]) as replacing:
+        try:
+            run(main())
+        finally:
+            replacing.kill()
 
 
 def test_an_atomic_write_makes_and_replaces(run, tmp_path):

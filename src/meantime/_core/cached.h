@@ -32,13 +32,12 @@ struct cached_how {
 
 /* An offset of -1 means the file's own position, which moves on. The kernel takes the offset in two
  * halves; where a long holds all of it, the second one is not looked at. */
-static inline ssize_t cached_transfer(long number, int fd, void *memory, size_t size,
-                                      int64_t offset)
+static inline ssize_t cached_transfer(long number, int fd, const struct iovec *parts,
+                                      long part_count, int64_t offset)
 {
-    struct iovec part = {memory, size};
     ssize_t count;
     do
-        count = syscall(number, fd, &part, 1, (long)offset, (long)(offset >> 31 >> 1),
+        count = syscall(number, fd, parts, part_count, (long)offset, (long)(offset >> 31 >> 1),
                         (long)CACHED_NOWAIT);
     while (count < 0 && errno == EINTR);
     return count;
@@ -46,12 +45,22 @@ static inline ssize_t cached_transfer(long number, int fd, void *memory, size_t 
 
 static inline ssize_t cached_read(int fd, void *memory, size_t size, int64_t offset)
 {
-    return cached_transfer(__NR_preadv2, fd, memory, size, offset);
+    struct iovec part = {memory, size};
+    return cached_transfer(__NR_preadv2, fd, &part, 1, offset);
+}
+
+/* Read a file from its beginning. Returns more than its size if it is larger than it was said. */
+static inline ssize_t cached_read_whole(int fd, void *memory, size_t size)
+{
+    char beyond;
+    struct iovec parts[2] = {{memory, size}, {&beyond, 1}};
+    return cached_transfer(__NR_preadv2, fd, parts, 2, 0);
 }
 
 static inline ssize_t cached_write(int fd, const void *memory, size_t size, int64_t offset)
 {
-    return cached_transfer(__NR_pwritev2, fd, (void *)memory, size, offset);
+    struct iovec part = {(void *)memory, size};
+    return cached_transfer(__NR_pwritev2, fd, &part, 1, offset);
 }
 
 static inline int cached_openat2(const char *path, int flags)
@@ -60,10 +69,11 @@ static inline int cached_openat2(const char *path, int flags)
     return (int)syscall(__NR_openat2, AT_FDCWD, path, &how, sizeof how);
 }
 
-/* Open a regular file whose path the kernel has in memory, without making or cutting it. Anything
- * else is refused with EAGAIN: opening a pipe or a device may wait, and may have effects.
- * O_NONBLOCK is for what takes the file's place in between, and for files with a lease. */
-static inline int cached_open(const char *path, int flags, int64_t *size)
+/* Open what was a regular file a moment ago, whose path the kernel has in memory, without making or
+ * cutting it. Anything else is refused with EAGAIN: opening a pipe or a device may wait, and may
+ * have effects. O_NONBLOCK is for what takes the file's place in between, and for files with a
+ * lease; so its size is what it was, perhaps of another one. */
+static inline int cached_peep(const char *path, int flags, int64_t *size)
 {
     struct stat status;
     int refused = 0;
@@ -76,7 +86,15 @@ static inline int cached_open(const char *path, int flags, int64_t *size)
         errno = EAGAIN;
         return -1;
     }
-    fd = cached_openat2(path, flags | O_CLOEXEC | O_NONBLOCK);
+    *size = status.st_size;
+    return cached_openat2(path, flags | O_CLOEXEC | O_NONBLOCK);
+}
+
+/* Make sure that what was opened by `cached_peep` is a regular file, and have it as others open it.
+ * Where it cannot be had, it is closed. */
+static inline int cached_keep(int fd, int flags, int64_t *size)
+{
+    struct stat status;
     if (fd < 0)
         return -1;
     if (fstat(fd, &status) < 0 || !S_ISREG(status.st_mode)
@@ -87,6 +105,12 @@ static inline int cached_open(const char *path, int flags, int64_t *size)
     }
     *size = status.st_size;
     return fd;
+}
+
+/* Open a regular file whose path the kernel has in memory, as above. */
+static inline int cached_open(const char *path, int flags, int64_t *size)
+{
+    return cached_keep(cached_peep(path, flags, size), flags, size);
 }
 
 #endif

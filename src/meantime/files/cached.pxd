@@ -4,6 +4,9 @@ from libc.stdint cimport int64_t
 cdef extern from "cached.h" nogil:
     Py_ssize_t cached_read(int fd, void *memory, size_t size, int64_t offset)
     Py_ssize_t cached_write(int fd, const void *memory, size_t size, int64_t offset)
+    Py_ssize_t cached_read_whole(int fd, void *memory, size_t size)
+    int cached_peep(const char *path, int flags, int64_t *size)
+    int cached_keep(int fd, int flags, int64_t *size)
     int cached_open(const char *path, int flags, int64_t *size)
     int close_fd "close"(int fd)
     int64_t lseek(int fd, int64_t offset, int whence)

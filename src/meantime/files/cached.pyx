@@ -26,12 +26,14 @@ from libc.errno cimport EAGAIN, EINVAL, ENOSYS, EOPNOTSUPP, EPERM
 from libc.errno cimport errno as error_number
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
+from posix.fcntl cimport O_RDONLY
 
 from meantime._core.files cimport read_at as start_read
 
 cdef extern from "Python.h":
     PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *text, Py_ssize_t size)
     int resize_bytes "_PyBytes_Resize"(PyObject **data, Py_ssize_t size) except -1
+    int encode_path "PyUnicode_FSConverter"(object path, PyObject **encoded) except 0
 
 cdef extern from *:
     """
@@ -425,10 +427,14 @@ def read_whole_now(path):
     """
     cdef int64_t size = 0
     cdef Py_ssize_t count
-    encoded = os.fsencode(path)
-    if b"\0" in encoded:
+    cdef int fd
+    if isinstance(path, int):
         return None
-    cdef int fd = cached_open(encoded, os.O_RDONLY, &size)
+    try:
+        encoded = encoded_path(path)
+    except ValueError:
+        return None
+    fd = cached_peep(encoded, O_RDONLY, &size)
     if fd < 0:
         return None
     waiter = None
@@ -437,21 +443,35 @@ def read_whole_now(path):
         if size == 0 or size > INLINE_BYTES_MAX:
             return None
         data = PyBytes_FromStringAndSize(NULL, size)
-        count = cached_read(fd, PyBytes_AS_STRING(data), size, 0)
+        count = cached_read_whole(fd, PyBytes_AS_STRING(data), size)
         if count == size:
             return data
+        # It is not in memory, or it is not what it was when its size was asked for.
+        fd = cached_keep(fd, O_RDONLY, &size)
+        if fd < 0 or size == 0 or size > INLINE_BYTES_MAX:
+            return None
         # The descriptor is open until the kernel has said its last word.
         waiter = start_read(fd, size, 0, partial(os.close, fd))
         return waiter
     finally:
-        if waiter is None:
+        if waiter is None and fd >= 0:
             close_fd(fd)
+
+
+cdef bytes encoded_path(object path):
+    """Return a path as the kernel has it. Raises ValueError where it has no such one."""
+    cdef PyObject *made = NULL
+    encode_path(path, &made)
+    try:
+        return <bytes>made
+    finally:
+        Py_XDECREF(made)
 
 
 def open_now(path, flags):
     """Open a regular file whose path is in memory. Raises WouldWaitForDisk in all other cases."""
     cdef int64_t size = 0
-    encoded = os.fsencode(path)
+    encoded = encoded_path(path)
     cdef int fd = cached_open(encoded, flags, &size)
     if fd < 0:
         raise WouldWait

@@ -29,7 +29,7 @@ except ImportError as error:
         """Say that it would have to wait."""
         raise WouldWaitForDisk
 
-    def read_whole_now(path: StrOrBytesPath) -> bytes | asyncio.Future[bytes] | None:  # noqa: ARG001
+    def read_whole_now(path: StrOrBytesPath | int) -> bytes | asyncio.Future[bytes] | None:  # noqa: ARG001
         """Return None: it would have to wait."""
         return None
 

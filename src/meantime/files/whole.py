@@ -31,8 +31,14 @@ async def read_bytes(path: StrOrBytesPath | int) -> bytes:
     Raises:
         OSError: it cannot be opened or read: FileNotFoundError, PermissionError, …
     """
-    data = await read_without_thread(path)
-    return await in_thread(read_whole, path, "rb") if data is None else data
+    if memory.is_time_to_give_way():
+        await asyncio.sleep(0)
+    data = memory.read_whole_now(path)
+    if not isinstance(data, bytes):
+        data = await waited_for(data)
+        if data is None:
+            return await in_thread(read_whole, path, "rb")
+    return data
 
 
 async def read_text(
@@ -49,9 +55,13 @@ async def read_text(
     """
     # It is `open` that warns, if asked to, where no encoding is given.
     must_warn = encoding is None and sys.flags.warn_default_encoding
-    data = None if must_warn else await read_without_thread(path)
-    if data is None:
-        return await in_thread(read_whole, path, "r", encoding, errors, newline)
+    if memory.is_time_to_give_way():
+        await asyncio.sleep(0)
+    data = None if must_warn else memory.read_whole_now(path)
+    if not isinstance(data, bytes):
+        data = await waited_for(data)
+        if data is None:
+            return await in_thread(read_whole, path, "r", encoding, errors, newline)
     if len(data) > TEXT_BYTES_MAX:
         return await in_thread(decode, data, encoding, errors, newline)
     try:
@@ -177,20 +187,15 @@ async def rmtree(path: StrOrBytesPath, *, ignore_errors: bool = False) -> None:
     await in_thread(shutil.rmtree, path, ignore_errors)
 
 
-async def read_without_thread(path: StrOrBytesPath | int) -> bytes | None:
-    """Return all that is in a regular file, from memory or through io_uring; None elsewhere.
+async def waited_for(reading: asyncio.Future[bytes] | None) -> bytes | None:
+    """Return what is read without a thread of Python's, or None where nobody reads.
 
     What goes wrong is left to a thread, which tells it in Python's own words.
     """
-    if isinstance(path, int):
+    if reading is None:
         return None
-    if memory.is_time_to_give_way():
-        await asyncio.sleep(0)
-    found = memory.read_whole_now(path)
-    if found is None or isinstance(found, bytes):
-        return found
     try:
-        return await found
+        return await reading
     except OSError:
         return None
 
