@@ -86,7 +86,11 @@ def test_a_call_that_keeps_the_gil_is_seen(loop, watchdog, hold):
     async def main():
         hold()
 
-    loop.run_until_complete(main())
+    # On a busy machine the thread that looks may come after the call has ended.
+    for _ in range(5):
+        loop.run_until_complete(main())
+        if watchdog.steps:
+            break
     [(spent_s, sightings, _)] = watchdog.steps
     assert spent_s > 0.1
     assert "main" in names_in(sightings)
