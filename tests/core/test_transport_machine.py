@@ -264,6 +264,9 @@ class Machine(RuleBasedStateMachine):
             end.transport.resume_reading()
         for name in self.ends:
             self.write_eof(name)
+        if all(end.closed and end.transport.get_write_buffer_size() for end in ends):
+            # Who is closed reads no more, and these two wait for each other to read the rest.
+            self.ends["left"].transport.abort()
         turn_until(self.loop, lambda: all("eof_received" in e.told or e.lost for e in ends))
         fatal = {"data_received", "eof_received"}
         if not any(end.closed or end.lost or fatal & set(end.failed) for end in ends):
