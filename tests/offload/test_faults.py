@@ -12,6 +12,7 @@ import pytest
 
 import meantime
 from meantime.offload.pool import POOL
+from meantime.offload.workers import GONE_WAIT_S
 from tests.offload import work
 
 pytestmark = pytest.mark.slow  # each test starts processes
@@ -42,6 +43,23 @@ def test_a_worker_that_dies_is_an_error_of_its_job_alone(
         return await other, await meantime.to_process(work.double, 4, limiter=limiter)
 
     assert any_loop.run_until_complete(main()) == ("well", 8)
+
+
+def test_how_a_worker_died_is_told_by_a_machine_that_is_too_busy_to_say_so_at_once(any_loop):
+    async def main():
+        assert await meantime.to_process(work.double, 4) == 8
+        nursery = POOL.parent.process.pid
+        # Longer than an error waits for a process to be gone, twice.
+        goes_on = threading.Timer(2 * GONE_WAIT_S + 0.5, os.kill, (nursery, signal.SIGCONT))
+        goes_on.start()
+        os.kill(nursery, signal.SIGSTOP)
+        try:
+            with pytest.raises(meantime.WorkerDiedError, match="memory ran out"):
+                await meantime.to_process(work.die_of, signal.SIGKILL)
+        finally:
+            goes_on.join()
+
+    any_loop.run_until_complete(main())
 
 
 def test_a_job_that_closes_its_workers_descriptors_is_told_so(any_loop):

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 GONE_WAIT_S = 1.0
 """How long a job waits for its process to be gone. A disk may hold that up for longer."""
 
+STATUS_WAIT_S = 10.0
+"""How long an error waits for how its process has ended. A machine out of memory is slow, and just
+then the error should say so."""
+
 CRASH_TEXT_BYTES_MAX = 8_192
 
 
@@ -151,7 +155,7 @@ class Worker:
             raise
         except BaseException:
             self.end(packets.KILL)
-            await self.wait_until_gone()
+            await self.wait_until_gone(GONE_WAIT_S)
             raise
         if answer.kind == packets.LEAVING:
             raise WorkerLeftError
@@ -208,14 +212,14 @@ class Worker:
             else:
                 return True
 
-    async def wait_until_gone(self) -> None:
+    async def wait_until_gone(self, patience_s: float) -> None:
         """Wait until a process that should end is gone; not for ever."""
         if self.has_ended() or self.gone is None:
             return
         loop = asyncio.get_running_loop()
         fd = self.gone.fileno()
         told = watch_once(loop, fd)
-        timer = loop.call_later(GONE_WAIT_S, settle, told)
+        timer = loop.call_later(patience_s, settle, told)
         try:
             await told
         finally:
@@ -228,10 +232,10 @@ class Worker:
         if not self.pid and await self.parent.has_left():
             return WorkerLeftError()
         self.end(packets.AWAIT)  # it may be on its way out for a moment longer
-        await self.wait_until_gone()
+        await self.wait_until_gone(GONE_WAIT_S)
         if not self.is_gone:
             self.end(packets.KILL)
-            await self.wait_until_gone()
+            await self.wait_until_gone(STATUS_WAIT_S)
         exitcode = self.exitcode if self.pid else self.parent.process.returncode
         text = os.pread(self.crash_fd, CRASH_TEXT_BYTES_MAX, 0).decode(errors="replace")
         trace = text.partition("\nExtension modules:")[0]
