@@ -177,6 +177,31 @@ def test_whoever_takes_the_file_below_may_move_its_position(run, path):
     run(main())
 
 
+@pytest.mark.parametrize("is_cold", [False, True], ids=["in memory", "cold"])
+def test_no_line_is_lost_where_text_was_flushed_between_some_lines(run, tmp_path, is_cold):
+    """Python's own position is too far then: it is asked for no more."""
+    path = tmp_path / "text"
+    expected = [f"this is line {number}\n" for number in range(5000)]
+    path.write_text("".join(expected))
+
+    async def main():
+        async with meantime.open_file(path) as file:
+            lines = await file.readlines(1)
+            await file.flush()
+            if is_cold:
+                forget_pages(path)
+            lines += [line async for line in file]
+            assert lines == expected
+            await file.seek(0)
+            next(file.wrapped)
+            await file.flush()
+            if is_cold:
+                forget_pages(path)
+            assert [line async for line in file] == expected[1:]
+
+    run(main())
+
+
 def test_many_syncs_run_side_by_side_and_close_waits_for_them(run, tmp_path):
     async def main():
         file = await meantime.open_file(tmp_path / "x", "w+b")

@@ -141,6 +141,8 @@ cdef class Call(Coroutine):
         self.place = position if position >= 0 else file.place()
         # Not known while the call may fail.
         file.position = -1
+        if self.name == "readlines":
+            file.note_iteration()
         result = self.make()
         if not file.is_text and file.can_track:
             if self.kind == FILLING:
@@ -154,8 +156,11 @@ cdef class Call(Coroutine):
         cdef OpenFile file = self.file
         file.position = -1
         result = self.make()
-        if self.method is file.seek_method and not file.is_text and file.can_track:
-            file.position = result
+        if self.method is file.seek_method:
+            if file.is_text:
+                file.can_tell = not file.is_lent
+            elif file.can_track:
+                file.position = result
         return result
 
     cdef object make(self):
@@ -178,6 +183,8 @@ cdef class Call(Coroutine):
         self.file.go_back_to_line()
         if self.place is not None:
             self.file.below.seek(self.place)
+        if self.name == "readlines":
+            self.file.note_iteration()
         if self.kind != FILLING:
             return self.make()
         # Not into the buffer itself: a read that was cancelled goes on in its thread.

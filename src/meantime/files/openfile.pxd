@@ -51,6 +51,7 @@ cdef class OpenFile:
     cdef int settle(self) except -1
     cdef int buffer_is_empty(self) except -1
     cdef object place(self)
+    cdef int note_iteration(self) except -1
     cdef object start_of_lines(self)
     cdef int read_lines_ahead(self, object place) except -1
     cdef bint has_line(self) noexcept

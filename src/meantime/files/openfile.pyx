@@ -166,6 +166,7 @@ cdef class OpenFile:
         self.is_lent = True
         self.can_track = False
         self.position = -1
+        self.note_iteration()
         return self.below
 
     def _fileno(self):
@@ -183,6 +184,15 @@ cdef class OpenFile:
                 # The position of some text cannot be told. It has to be read in threads.
                 self.can_tell = False
         raise WouldWait
+
+    cdef int note_iteration(self) except -1:
+        """Remember that somebody may have stopped between two lines of `for line in file`.
+
+        Text cannot tell its position then, and once it is flushed, it tells one that is too far.
+        """
+        if self.is_text:
+            self.can_tell = False
+        return 0
 
     cdef object start_of_lines(self):
         """Return the place of the next line, of which nothing is ahead."""
