@@ -73,8 +73,12 @@ class Blocking:
                 file.write(PIECE)
 
     async def count_lines(self, path: Path) -> int:
+        # The loop has the same body here as below, so that only the reading differs.
+        count = 0
         with path.open() as file:
-            return sum(1 for _ in file)
+            for _ in file:
+                count += 1
+        return count
 
     async def read_all(self, path: Path) -> None:
         with path.open("rb") as file:

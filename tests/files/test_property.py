@@ -226,3 +226,85 @@ def test_lines(run, content, newline, is_cold):
                     assert [line async for line in ours] == list(plain)
 
     run(main())
+
+
+LONG_STEPS = st.one_of(
+    st.tuples(st.just("lines"), st.integers(1, 2500)),
+    st.tuples(st.just("read"), st.integers(0, 20_000)),
+    st.tuples(st.just("tell"), st.just(0)),
+    st.tuples(st.just("seek"), st.integers(0, 5)),
+)
+
+
+async def given_by(step):
+    try:
+        return await step
+    except UnicodeDecodeError:
+        return UnicodeDecodeError
+
+
+async def find_undecodable(given, file, step):
+    if given is not UnicodeDecodeError:
+        with pytest.raises(UnicodeDecodeError):
+            await step(file, "read", -1, [])
+
+
+async def step_plainly(file, step, count, places):
+    if step == "lines":
+        return [file.readline() for _ in range(count)]
+    if step == "read":
+        return file.read(count)
+    if step == "tell":
+        places.append(file.tell())
+        return None
+    file.seek(places[count % len(places)])
+    return None
+
+
+async def step_of_ours(file, step, count, places):
+    if step == "lines":
+        return [await file.readline() for _ in range(count)]
+    if step == "read":
+        return await file.read(count)
+    if step == "tell":
+        places.append(await file.tell())
+        return None
+    await file.seek(places[count % len(places)])
+    return None
+
+
+@pytest.mark.slow
+@SETTINGS
+@given(
+    odd=st.sampled_from([b"", "ä ö €\n".encode(), b"a\r\nb\n", b"\rc\r", b"\xff\xfe\n", b"\n\n"]),
+    before=st.integers(0, 4000),
+    after=st.integers(0, 4000),
+    end=st.sampled_from([b"", b"an end without a line's", "ä".encode()]),
+    encoding=st.sampled_from(["utf-8", "utf-8", "latin-1", "ascii", "utf-8-sig", "cp1252"]),
+    errors=st.sampled_from(["strict", "replace", "surrogateescape"]),
+    newline=st.sampled_from([None, None, "", "\n", "\r"]),
+    steps=st.lists(LONG_STEPS, max_size=10),
+)
+def test_long_texts(run, odd, before, after, end, encoding, errors, newline, steps):
+    """Lines are read past the decoder where all is plain: nobody must notice where that ends."""
+
+    async def main():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "text")
+            path.write_bytes(b"this is a line of some length\n" * before + odd
+                             + b"and another\n" * after + end)  # fmt: skip
+            options = {"encoding": encoding, "errors": errors, "newline": newline}
+            places, our_places = [0], [0]
+            with path.open(**options) as plain:
+                async with meantime.open_file(path, **options) as ours:
+                    for step, count in [*steps, ("lines", 3), ("tell", 0), ("read", -1)]:
+                        ours_given = await given_by(step_of_ours(ours, step, count, our_places))
+                        given = await given_by(step_plainly(plain, step, count, places))
+                        if UnicodeDecodeError in (given, ours_given):
+                            # Each finds it as soon as it has read so far, which is for it to say.
+                            await find_undecodable(given, plain, step_plainly)
+                            await find_undecodable(ours_given, ours, step_of_ours)
+                            return
+                        assert ours_given == given
+
+    run(main())

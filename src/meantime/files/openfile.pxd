@@ -24,6 +24,10 @@ cdef class OpenFile:
     cdef CachedFile cache         # None where each call goes to a thread
     cdef bint is_text
     cdef str newline              # as in LinesAhead
+    cdef object bytes_below       # below text whose lines may be read past its decoder, or None
+    cdef object plain_end         # where the last of those ended: if here, nothing is decoded ahead
+    cdef str codec                # what decodes those; None while it is not known
+    cdef bint notes_newlines      # text tells which ends of lines it has met
     cdef bint can_tell
     cdef bint can_read
     cdef bint has_bulk            # what is larger than the buffer may go past it
@@ -54,6 +58,7 @@ cdef class OpenFile:
     cdef int note_iteration(self) except -1
     cdef object start_of_lines(self)
     cdef int read_lines_ahead(self, object place) except -1
+    cdef str read_plain_lines(self, object place)
     cdef bint has_line(self) noexcept
     cdef object take_line(self)
     cdef int forget_lines(self) except -1

@@ -1,4 +1,5 @@
 """An open file as its calls see it: what is below it, where it is, and the lines read ahead."""
+import codecs
 import io
 
 cimport cython
@@ -20,6 +21,9 @@ cdef extern from "Python.h":
     Py_ssize_t PyUnicode_Find(object text, object part, Py_ssize_t start, Py_ssize_t end,
                               int direction) except -2
     object PyUnicode_Substring(object text, Py_ssize_t start, Py_ssize_t end)
+    str PyUnicode_DecodeUTF8(const char *data, Py_ssize_t size, const char *errors)
+    str PyUnicode_DecodeASCII(const char *data, Py_ssize_t size, const char *errors)
+    str PyUnicode_DecodeLatin1(const char *data, Py_ssize_t size, const char *errors)
 
 cdef extern from *:
     """
@@ -52,9 +56,24 @@ cdef extern from "answers.h":
 
 cdef enum:
     # Lines are read ahead in growing pieces: a program that wants one line pays for few. Memory for
-    # larger ones than these would be the kernel's to give and to take back, each time.
+    # larger ones than these, with what Python and malloc add, would be the kernel's to give and to
+    # take back, each time.
     AHEAD_BYTES_MIN = 1 << 13
-    AHEAD_BYTES_MAX = 1 << 16
+    AHEAD_BYTES_MAX = (1 << 17) - 4096
+
+# In these a line's end is one byte, which is part of nothing else, and each line stands for itself.
+cdef frozenset PLAIN_CODECS = frozenset({"utf-8", "ascii", "iso8859-1"})
+# From here on the place of some text is more than a number of bytes.
+cdef object PLACE_MAX = 1 << 62
+
+
+cdef str decode_plainly(bytes data, Py_ssize_t size, str codec):
+    """Return the text of the first of some bytes."""
+    if codec == "utf-8":
+        return PyUnicode_DecodeUTF8(PyBytes_AS_STRING(data), size, NULL)
+    if codec == "ascii":
+        return PyUnicode_DecodeASCII(PyBytes_AS_STRING(data), size, NULL)
+    return PyUnicode_DecodeLatin1(PyBytes_AS_STRING(data), size, NULL)
 
 
 @cython.final
@@ -141,6 +160,11 @@ cdef class OpenFile:
         self.position = -1
         if self.cache is not None:
             self.can_read = wrapped.readable()
+            self.notes_newlines = newline != "\n"
+            if self.is_text and newline in (None, "", "\n"):
+                self.bytes_below = (
+                    wrapped.buffer if type(wrapped.buffer) is io.BufferedReader else None
+                )
             self.read_method = wrapped.read
             self.write_method = wrapped.write
             self.seek_method = wrapped.seek
@@ -201,20 +225,64 @@ cdef class OpenFile:
 
     cdef int read_lines_ahead(self, object place) except -1:
         cdef LinesAhead ahead = LinesAhead.__new__(LinesAhead)
-        text = self.below.read(self.ahead_bytes)
-        end = (self.newline or "\n") if self.is_text else b"\n"
-        if text and not text.endswith(end):
-            text += self.below.readline()
+        ahead.newline = self.newline
+        text = self.read_plain_lines(place)
+        if text is None:
+            text = self.below.read(self.ahead_bytes)
+            end = (self.newline or "\n") if self.is_text else b"\n"
+            if text and not text.endswith(end):
+                text += self.below.readline()
+        else:
+            ahead.newline = "\n"
         ahead.text = text
         ahead.size = len(text)
-        ahead.newline = self.newline
-        if self.is_text and PyUnicode_GET_LENGTH(self.newline) == 1 and is_ascii(text):
-            ahead.ascii_end = PyUnicode_READ_CHAR(self.newline, 0)
+        if self.is_text and PyUnicode_GET_LENGTH(ahead.newline) == 1 and is_ascii(text):
+            ahead.ascii_end = PyUnicode_READ_CHAR(ahead.newline, 0)
         ahead.start = place
         ahead.owner = <PyObject *>self
         self.ahead = ahead
         self.ahead_bytes = min(self.ahead_bytes * 4, AHEAD_BYTES_MAX)
         return 0
+
+    cdef str read_plain_lines(self, object place):
+        """Return the next lines of text from below its decoder, or None where it is needed.
+
+        That saves the time of taking text apart and putting it together again. The decoder is past
+        its first piece by then, and has met nothing but \\n, so that it has nothing to remember of
+        these. It never hears of them.
+        """
+        if self.bytes_below is None or place >= PLACE_MAX:
+            return None
+        if self.notes_newlines and self.below.newlines != "\n":
+            return None
+        if self.codec is None:
+            self.codec = codecs.lookup(self.below.encoding).name
+            if self.codec not in PLAIN_CODECS:
+                self.bytes_below = None
+                return None
+        if place != self.plain_end:
+            # What it has decoded ahead is forgotten by that, and it begins anew here.
+            self.below.seek(place)
+        data = self.bytes_below.read(self.ahead_bytes)
+        size = len(data)
+        if size and not data.endswith(b"\n"):
+            size = data.rfind(b"\n") + 1
+            if size:
+                # Going back for the last line is less work than copying all to add its end.
+                self.bytes_below.seek(size - len(data), io.SEEK_CUR)
+            else:
+                data += self.bytes_below.readline()
+                size = len(data)
+        try:
+            if data.find(b"\r", 0, size) < 0:
+                text = decode_plainly(data, size, self.codec)
+                self.plain_end = place + size
+                return text
+        except UnicodeDecodeError:
+            pass
+        self.bytes_below = None
+        self.below.seek(place)
+        return None
 
     cdef bint has_line(self) noexcept:
         return self.ahead is not None and self.ahead.has_line()
