@@ -19,8 +19,8 @@ except ModuleNotFoundError as missing:
 PAGE_NUMBERS = 512  # of 8 bytes
 
 FIRST = 4
-"""How many travel before the clock runs. The kernel of a virtual machine asks the host for memory that
-it has not used lately, at several times the price, and that may still be so after one array."""
+"""How many travel before the clock runs. The kernel of a virtual machine asks the host for memory
+that it has not used lately, at several times the price; that may still be so after one array."""
 
 
 def touch(array: numpy.ndarray) -> float:
