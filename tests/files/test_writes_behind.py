@@ -116,6 +116,27 @@ def test_small_large_and_other_kinds_of_bytes_stay_in_their_order(loop, full):
     assert written == joined(full.ahead) + b"an array" + large + b"one twosmall"
 
 
+def test_a_write_that_finds_room_does_not_overtake_what_waits_in_line(loop, full):
+    async def main():
+        file = await full.open(BUFFERING)
+        await write_ahead(full, file)
+
+        async def write(*pieces):
+            if len(pieces) > 1:
+                await file.writelines(pieces)
+            else:
+                await file.write(*pieces)
+
+        tasks = [asyncio.ensure_future(write(*pieces)) for pieces in ((b"1", b"2"), (b"3",))]
+        await some_turns()
+        taking = asyncio.ensure_future(take_all(full, 50 * full.ahead + 3))
+        await asyncio.gather(*tasks)
+        await file.close()
+        assert await taking == joined(full.ahead) + b"123"
+
+    loop.run_until_complete(main())
+
+
 def test_text_is_written_behind_too(loop, tmp_path):
     lines = [f"line {number} äöü\n" for number in range(100_000)]
 

@@ -39,6 +39,8 @@ cdef class CachedFile:
 
     cdef int drain(self) except -1
     cdef bint gather(self, bytes data) except -1
+    cdef Py_ssize_t room_left(self) noexcept
+    cdef void put(self, bytes data) noexcept
     cdef bint make_room(self, Py_ssize_t wanted) except -1
     cdef bytes take_gathered(self)
     cdef int leave_gathered(self) except -1

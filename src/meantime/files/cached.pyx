@@ -111,15 +111,22 @@ cdef class CachedFile:
     cdef bint gather(self, bytes data) except -1:
         """Keep small bytes with those before. Returns False where there is no room for them."""
         cdef Py_ssize_t size = PyBytes_GET_SIZE(data)
-        cdef Py_ssize_t wanted = self.gathered_bytes + size
         if size == 0:
             return True
-        if wanted > self.gather_room and not self.make_room(wanted):
+        if size > self.room_left() and not self.make_room(self.gathered_bytes + size):
             return False
-        memcpy(PyBytes_AS_STRING(<object>self.gathered) + self.gathered_bytes,
-               PyBytes_AS_STRING(data), size)
-        self.gathered_bytes = wanted
+        self.put(data)
         return True
+
+    cdef Py_ssize_t room_left(self) noexcept:
+        """Return for how many bytes there is room now."""
+        return self.gather_room - self.gathered_bytes
+
+    cdef void put(self, bytes data) noexcept:
+        """Keep bytes for which there is room."""
+        memcpy(PyBytes_AS_STRING(<object>self.gathered) + self.gathered_bytes,
+               PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        self.gathered_bytes += PyBytes_GET_SIZE(data)
 
     cdef bint make_room(self, Py_ssize_t wanted) except -1:
         cdef Py_ssize_t room = max(self.gather_room * 4, wanted, self.first_room)

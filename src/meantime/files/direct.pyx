@@ -111,7 +111,8 @@ cdef class DirectFile(OpenFile):
         not be changed. What could not be written after an earlier call is tried again first; if
         that fails, its error is raised and nothing of `data` is taken.
         """
-        return write_call(self, "write", data, self.write_method or self.method("write"))
+        method = self.write_method
+        return write_call(self, "write", data, self.method("write") if method is None else method)
 
     @cython.binding(True)
     def writelines(self, lines, /):

@@ -7,3 +7,4 @@ cdef class Turns:
 
 cdef bint is_time_to_pause() noexcept
 cdef bint is_time_to_pause_after_small() noexcept
+cdef bint need_not_pause_after_small() noexcept

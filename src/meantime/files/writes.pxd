@@ -9,6 +9,7 @@ cdef class Write(Call):
     cdef bint is_left
 
     cdef bint gather(self) except -1
+    cdef bint finds_room(self) noexcept
     cdef bint may_run_ahead(self) except -1
     cdef object run_ahead(self)
     cdef object write_bulk(self)
